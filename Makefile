@@ -1,0 +1,59 @@
+# Every target installs what it needs into .venv first; nothing here needs root.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PACKAGES := libs/hop libs/modelstore services/registry services/features services/ranking/ranking services/gateway deploy/local models/fraud
+EDITABLE := $(foreach package,$(PACKAGES),-e ./$(package))
+SOURCES := constraints.txt pyproject.toml $(PACKAGES:%=%/pyproject.toml)
+
+help: ## what each target does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Trunkline needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt pip hatchling editables
+
+$(VENV)/protos: $(VENV)/bin/python protos/pyproject.toml protos/generate.py $(shell find protos/trunkline -name '*.proto')
+	$(PIP) install --quiet --constraint constraints.txt --force-reinstall --no-deps ./protos
+	@touch $@
+
+$(VENV)/run: $(VENV)/protos $(SOURCES)
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation $(EDITABLE)
+	@touch $@
+
+$(VENV)/dev: $(VENV)/run
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --group dev -e './models/fraud[train]'
+	@touch $@
+
+protos: $(VENV)/protos ## build and install the stubs from protos/
+
+demo: $(VENV)/run ## run the suite and show it at work, act by act
+	$(BIN)/trunkline demo
+
+up: $(VENV)/run ## run the suite in the background
+	$(BIN)/trunkline up --detach
+
+down: $(VENV)/run ## stop it
+	$(BIN)/trunkline down
+
+test: $(VENV)/dev ## every test, on real embedded servers
+	$(BIN)/python -m pytest -n 2 -m 'not long'
+
+test-long: $(VENV)/dev ## the randomised claims at full size
+	$(BIN)/python -m pytest -m long
+
+check: $(VENV)/dev ## format, lint, types, contracts, links
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(PACKAGES:%=%/src)
+
+models: $(VENV)/dev ## retrain the models that ship
+	$(BIN)/python -m trunkline_fraud.train
+
+bench: $(VENV)/dev ## load and peer comparisons, as ratios
+	$(BIN)/python -m bench
+
+.PHONY: help protos demo up down test test-long check models bench
+.DEFAULT_GOAL := help
