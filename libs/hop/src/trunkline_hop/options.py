@@ -87,7 +87,7 @@ def method_at(path: str, pool: DescriptorPool | None = None) -> Method:
     """
     service, _, name = path.removeprefix("/").rpartition("/")
     try:
-        descriptor = (pool or Default()).FindServiceByName(service).methods_by_name[name]  # type: ignore[no-untyped-call]
+        descriptor = (pool or Default()).FindServiceByName(service).methods_by_name[name]
     except KeyError:
         return Method(path)
     return method_of(descriptor)

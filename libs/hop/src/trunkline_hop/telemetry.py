@@ -1,0 +1,172 @@
+"""Tracing on the OpenTelemetry SDK: W3C trace context in and out, spans to an OTLP gRPC endpoint.
+
+Sampling follows the parent (gRFC A66 names, W3C Trace Context). Where nothing records, a span costs one
+context lookup, so that spans can stand on hot paths.
+"""
+
+from __future__ import annotations
+
+from contextvars import Token
+from types import TracebackType
+
+import grpc
+from opentelemetry import context as otel
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.util.types import AttributeValue
+
+_FLUSH_MS = 2_000
+_ERRORS_ON_THE_SERVER = frozenset(
+    {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
+)
+
+
+class Tracing:
+    """The spans of one process, or of one server inside a test.
+
+    Args:
+        service: `service.name` of the resource.
+        sample_ratio: share of traces without a parent that are recorded, 0 to 1.
+        exporter: where spans go; None records nothing.
+    """
+
+    def __init__(self, service: str, sample_ratio: float = 0.0, exporter: SpanExporter | None = None) -> None:
+        self._provider: TracerProvider | None = None
+        tracer: trace.Tracer = trace.NoOpTracer()
+        if exporter is not None:
+            self._provider = TracerProvider(
+                sampler=ParentBased(TraceIdRatioBased(sample_ratio)),
+                resource=Resource.create({"service.name": service}),
+                shutdown_on_exit=False,
+            )
+            self._provider.add_span_processor(
+                BatchSpanProcessor(exporter, schedule_delay_millis=500, export_timeout_millis=_FLUSH_MS)
+            )
+            tracer = self._provider.get_tracer("trunkline_hop")
+        self.tracer = tracer
+
+    @classmethod
+    def to_endpoint(cls, service: str, sample_ratio: float, endpoint: str) -> Tracing:
+        """Spans to the OTLP gRPC receiver at `host:port`; an empty endpoint records nothing."""
+        exporter = OTLPSpanExporter(endpoint=endpoint, insecure=True, timeout=2) if endpoint else None
+        return cls(service, sample_ratio, exporter)
+
+    @property
+    def recording(self) -> bool:
+        """False when no span can ever be recorded."""
+        return self._provider is not None
+
+    def flush(self) -> None:
+        """Exports what is pending, within two seconds."""
+        if self._provider is not None:
+            self._provider.force_flush(_FLUSH_MS)
+
+    def shutdown(self) -> None:
+        """Flushes, then stops the exporter."""
+        if self._provider is not None:
+            self._provider.force_flush(_FLUSH_MS)
+            self._provider.shutdown()
+
+
+_tracing_key = otel.create_key("trunkline-tracer")
+
+
+def attach(span: Span, tracer: trace.Tracer) -> Token[otel.Context]:
+    """Makes a span the current one; its tracer makes the spans below it."""
+    return otel.attach(otel.set_value(_tracing_key, tracer, trace.set_span_in_context(span)))
+
+
+def detach(token: Token[otel.Context]) -> None:
+    """Undoes `attach`."""
+    otel.detach(token)
+
+
+class span:  # noqa: N801 - used as a statement, as in `with span("redis.mget"):`
+    """A child of the current span, for work inside a handler. Free when the current one records nothing.
+
+    An exception marks it as failed with the exception's type; its text stays out of the trace.
+    """
+
+    __slots__ = ("_attributes", "_kind", "_name", "_span", "_token")
+
+    def __init__(
+        self, name: str, *, kind: SpanKind = SpanKind.INTERNAL, **attributes: AttributeValue
+    ) -> None:
+        self._name = name
+        self._kind = kind
+        self._attributes = attributes
+        self._span: Span | None = None
+        self._token: Token[otel.Context] | None = None
+
+    def __enter__(self) -> Span:
+        parent = trace.get_current_span()
+        tracer = otel.get_value(_tracing_key) if parent.is_recording() else None
+        if not isinstance(tracer, trace.Tracer):
+            return parent
+        self._span = tracer.start_span(self._name, kind=self._kind, attributes=self._attributes)
+        self._token = attach(self._span, tracer)
+        return self._span
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._span is None or self._token is None:
+            return
+        detach(self._token)
+        if kind is not None:
+            self._span.set_status(Status(StatusCode.ERROR, kind.__name__))
+        self._span.end()
+
+
+def parent_of(traceparent: str) -> otel.Context | None:
+    """The context of a W3C `traceparent` header; None when it is malformed, which starts a new trace."""
+    parts = traceparent.split("-")
+    if len(parts) < 4 or len(parts[0]) != 2 or len(parts[1]) != 32 or len(parts[2]) != 16 or parts[0] == "ff":
+        return None
+    try:
+        context = SpanContext(
+            trace_id=int(parts[1], 16),
+            span_id=int(parts[2], 16),
+            is_remote=True,
+            trace_flags=TraceFlags(int(parts[3], 16)),
+        )
+    except ValueError:
+        return None
+    return trace.set_span_in_context(NonRecordingSpan(context), otel.Context()) if context.is_valid else None
+
+
+def traceparent() -> str | None:
+    """The W3C `traceparent` header of the current span, None outside of a trace."""
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return None
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def trace_id() -> str:
+    """The current trace id, 32 hexadecimal digits, empty outside of a trace."""
+    context = trace.get_current_span().get_span_context()
+    return f"{context.trace_id:032x}" if context.is_valid else ""
+
+
+def end_rpc(span: Span, code: grpc.StatusCode, *, kind: SpanKind) -> None:
+    """Ends an RPC's span with its status code.
+
+    A client span fails with every code but OK; a server span only where the server is to blame
+    (OpenTelemetry semantic conventions for RPC).
+    """
+    if span.is_recording():
+        span.set_attribute("rpc.grpc.status_code", code.value[0])
+        if code is not grpc.StatusCode.OK and (
+            kind is not SpanKind.SERVER or code.name in _ERRORS_ON_THE_SERVER
+        ):
+            span.set_status(Status(StatusCode.ERROR, code.name))
+    span.end()
