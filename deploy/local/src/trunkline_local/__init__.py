@@ -1,0 +1,1 @@
+"""The trunkline command: the whole suite on one machine."""
