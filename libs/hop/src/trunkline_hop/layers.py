@@ -1,0 +1,250 @@
+"""The layers around a handler, from the outside in.
+
+    observe     trace, metrics, log context; turns faults into statuses
+    identify    who calls
+    bound       the deadline, or a session's idle deadline
+    admit       a slot, a place in the queue, or a refusal
+    (handlers)  parse, validate, run, serialise
+
+Each is an async callable `layer(call, inner)`. Errors are mapped inside `observe`, so that a span and a
+metric see the status that the caller sees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from time import monotonic
+
+import grpc
+import structlog
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+
+from trunkline_hop import status, telemetry
+from trunkline_hop.admission import Admission
+from trunkline_hop.call import Call, Handler, Layer
+from trunkline_hop.context import Principal, Priority, current
+from trunkline_hop.errors import BadRequest, Fault, Internal, Overloaded, TooLate
+from trunkline_hop.metrics import Metrics
+
+PRIORITY_KEY = "x-trunkline-priority"
+_FORWARDED_PREFIX = "x-trunkline-"
+_PRIORITIES = {priority.name.lower(): priority for priority in Priority}
+
+logger = structlog.get_logger("trunkline_hop")
+
+
+class Observe:
+    """Outermost: a span and a metric per call, and the catalogue's status for whatever went wrong."""
+
+    def __init__(self, tracing: telemetry.Tracing, metrics: Metrics) -> None:
+        self._tracing = tracing
+        self._metrics = metrics
+
+    async def __call__(self, call: Call, inner: Handler) -> None:
+        path = call.method.path
+        traceparent = None
+        for key, value in call.transport.invocation_metadata() or ():
+            if key == "traceparent":
+                traceparent = value
+            elif key.startswith(_FORWARDED_PREFIX) and isinstance(value, str):
+                call.context.forwarded += ((key, value),)
+        parent = telemetry.parent_of(traceparent) if isinstance(traceparent, str) else None
+        span = token = None
+        # Without a parent and without an exporter there is nothing to carry.
+        if parent is not None or self._tracing.recording:
+            span = self._tracing.tracer.start_span(path[1:], context=parent or _ROOT, kind=SpanKind.SERVER)
+            token = telemetry.attach(span, self._tracing.tracer)
+            if span.is_recording():
+                span.set_attributes(
+                    {"rpc.system": "grpc", "rpc.service": call.method.service, "rpc.method": call.method.name}
+                )
+        reset = current.set(call.context)
+        try:
+            await inner(call)
+        except Fault as fault:
+            self._fail(call, fault)
+        except asyncio.CancelledError:
+            late = call.transport.time_remaining()
+            expired = late is not None and late <= 0
+            call.code = grpc.StatusCode.DEADLINE_EXCEEDED if expired else grpc.StatusCode.CANCELLED
+            raise
+        except Exception:
+            request_id = uuid.uuid4().hex
+            logger.exception("unexpected error", method=path, request_id=request_id)
+            self._fail(call, Internal("INTERNAL", "internal error; the log has it"), request_id)
+        finally:
+            current.reset(reset)
+            if token is not None:
+                telemetry.detach(token)
+            if span is not None:
+                telemetry.end_rpc(span, call.code, kind=SpanKind.SERVER)
+            for degradation in call.degradations:
+                self._metrics.degraded.labels(path[1:], degradation).inc()
+            self._metrics.observe_call(path, call.code, monotonic() - call.arrived)
+        call.send_trailers()
+
+    def _fail(self, call: Call, fault: Fault, request_id: str = "") -> None:
+        if type(fault) is Internal and not request_id and fault.details is None:
+            # Raised on purpose, but its text is for the log alone.
+            request_id = uuid.uuid4().hex
+            logger.error(
+                "internal fault", method=call.method.path, request_id=request_id, fault=fault.message
+            )
+            fault = Internal("INTERNAL", "internal error; the log has it")
+        logger.debug("call failed", method=call.method.path, fault=str(fault))
+        call.finish(*status.to_status(fault, request_id))
+
+
+_ROOT = trace.set_span_in_context(trace.INVALID_SPAN)
+
+
+async def identify(call: Call, inner: Handler) -> None:
+    """Sets the principal: the subject of the client's certificate, or anonymous.
+
+    Also reads the priority that the caller asks for.
+    """
+    peer = call.transport.auth_context()
+    if peer:
+        names = peer.get("x509_subject_alternative_name") or peer.get("x509_common_name")
+        if names:
+            call.context.principal = Principal(next(iter(names)).decode(errors="replace"), "mtls")
+    for key, value in call.context.forwarded:
+        if key == PRIORITY_KEY:
+            priority = _PRIORITIES.get(value)
+            if priority is None:
+                raise BadRequest.field(
+                    PRIORITY_KEY, f"expected one of {', '.join(_PRIORITIES)}, got {value!r}"
+                )
+            call.context.priority = priority
+    await inner(call)
+
+
+async def bound(call: Call, inner: Handler) -> None:
+    """Gives the call its deadline: the caller's, cut to the method's maximum; the default without one.
+
+    A session gets an idle deadline instead, moved on by every message.
+
+    Raises:
+        TooLate: DEADLINE_EXCEEDED, or IDLE for a session that fell silent.
+    """
+    method = call.method
+    if method.idle_timeout_s is not None:
+        idle_s = method.idle_timeout_s
+        loop = asyncio.get_running_loop()
+        timeout = asyncio.timeout(idle_s)
+        call.touch = lambda: timeout.reschedule(loop.time() + idle_s)
+        try:
+            async with timeout:
+                await inner(call)
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            raise TooLate("IDLE", f"nothing was sent for {idle_s:g} s") from None
+        finally:
+            call.touch = None
+        return
+    left_s = call.transport.time_remaining()
+    cut_s = method.default_timeout_s if left_s is None else method.maximum_timeout_s
+    if left_s is not None and left_s <= cut_s:
+        # The transport itself cancels the handler at the caller's deadline.
+        call.context.deadline = call.arrived + left_s
+        await inner(call)
+        return
+    call.context.deadline = call.arrived + cut_s
+    timeout = asyncio.timeout(cut_s)
+    try:
+        async with timeout:
+            await inner(call)
+    except TimeoutError:
+        if not timeout.expired():
+            raise
+        raise TooLate("DEADLINE_EXCEEDED", f"the call took longer than its {cut_s:g} s") from None
+
+
+class Admit:
+    """Lets calls through as slots come free. Long sessions have a count of their own."""
+
+    def __init__(
+        self, admission: Admission, session_limit: int, session_age_s: float, metrics: Metrics
+    ) -> None:
+        self._admission = admission
+        self._sessions = 0
+        self._session_limit = session_limit
+        self._session_age_s = session_age_s
+        self._shed = {reason: metrics.shed.labels(reason) for reason in ("queue", "sessions", "deadline")}
+        metrics.in_flight.set_function(lambda: admission.running)
+        metrics.queued.set_function(lambda: admission.queued)
+        metrics.limit.set_function(lambda: admission.limit)
+        metrics.sessions.set_function(lambda: self._sessions)
+
+    @property
+    def sessions(self) -> int:
+        """Sessions open."""
+        return self._sessions
+
+    async def __call__(self, call: Call, inner: Handler) -> None:
+        if call.method.session:
+            await self._session(call, inner)
+            return
+        admission = self._admission
+        if not admission.admit():
+            try:
+                with telemetry.span("queue"):
+                    await admission.wait(call.context.priority, call.context.deadline)
+            except Overloaded:
+                self._shed["queue"].inc()
+                raise
+            except TooLate:
+                self._shed["deadline"].inc()
+                raise
+        started = monotonic()
+        try:
+            await inner(call)
+        finally:
+            admission.release(monotonic() - started)
+
+    async def _session(self, call: Call, inner: Handler) -> None:
+        if self._sessions >= self._session_limit:
+            self._shed["sessions"].inc()
+            raise Overloaded("SHED", "more sessions than can be held at once; try another replica")
+        self._sessions += 1
+        # A session that grew old is asked to move on like one whose server stops, so that load balances.
+        own = _Draining(call.draining)
+        call.draining = own.event
+        aged = asyncio.get_running_loop().call_later(self._session_age_s, own.event.set)
+        try:
+            await inner(call)
+        finally:
+            aged.cancel()
+            own.close()
+            self._sessions -= 1
+
+
+class _Draining:
+    """An event of one session that is also set when its server's is."""
+
+    def __init__(self, server: asyncio.Event) -> None:
+        self.event = asyncio.Event()
+        if server.is_set():
+            self.event.set()
+        self._task = asyncio.ensure_future(server.wait())
+        self._task.add_done_callback(lambda task: None if task.cancelled() else self.event.set())
+
+    def close(self) -> None:
+        self._task.cancel()
+
+
+def stack(*layers: Layer, handler: Handler) -> Handler:
+    """One handler out of layers, given from the outside in, around a handler."""
+    for layer in reversed(layers):
+        handler = _around(layer, handler)
+    return handler
+
+
+def _around(layer: Layer, inner: Handler) -> Handler:
+    async def handle(call: Call) -> None:
+        await layer(call, inner)
+
+    return handle
