@@ -1,0 +1,164 @@
+"""The connection to Redis or Valkey: commands with a deadline that a cancelled caller cannot spoil."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from redis import exceptions as redis_errors
+from redis.asyncio.connection import BlockingConnectionPool, Connection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, ResponseError
+
+from trunkline_features.online import StoreDown
+from trunkline_hop.breaker import REFUSED, Breaker
+from trunkline_hop.client_settings import ClientSettings
+from trunkline_hop.context import current
+from trunkline_hop.telemetry import span
+
+_NO_ANSWER = (
+    OSError,
+    redis_errors.ConnectionError,
+    redis_errors.TimeoutError,
+    # A server that answers, but says that it cannot serve now:
+    redis_errors.ClusterDownError,
+    redis_errors.MasterDownError,
+    redis_errors.OutOfMemoryError,
+    redis_errors.ReadOnlyError,
+    redis_errors.TryAgainError,
+)
+_DEADLINE_SHARE = 0.8
+"""Of what is left of a call: the rest is for answering without the store."""
+_FLOOR_S = 0.1
+"""A wait shorter than this says nothing about the store: one impatient caller opens the breaker for nobody."""
+_BREAKER = ClientSettings(breaker_failures=3, breaker_open_s=1.0)
+"""A store that is gone is asked once a second, so that it serves again soon after it is back."""
+
+
+class Script:
+    """A Lua script, sent once and called by its digest after that."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisStore:
+    """A pool of connections to one server. An async context manager.
+
+    A command runs in a task of its own: when its caller is cancelled, nobody takes the reply, but it is
+    still read from the connection. A connection whose reply was not read, because the command timed out, is
+    closed. So no connection is ever used again with somebody else's reply on it.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`.
+        connections: most that are open at once; further commands wait for one within their timeout.
+    """
+
+    def __init__(self, url: str, *, connections: int = 64) -> None:
+        self._pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=connections,
+            timeout=None,
+            socket_timeout=None,
+            socket_connect_timeout=None,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=False,
+        )
+        self._breaker = Breaker(_BREAKER)
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        running = tuple(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._pool.aclose()
+
+    @property
+    def pending(self) -> int:
+        """Commands whose reply has not been read."""
+        return len(self._running)
+
+    async def command(self, *arguments: str | bytes | int, timeout_s: float) -> Any:
+        """The reply to one command.
+
+        Args:
+            arguments: the command and its arguments.
+            timeout_s: longest wait; less where the call being served has less left.
+
+        Raises:
+            StoreDown: no answer, or the server says it cannot give one now.
+            ResponseError: the command itself is wrong.
+        """
+        context = current.get()
+        if context is not None and context.deadline is not None:
+            timeout_s = min(timeout_s, (context.deadline - time.monotonic()) * _DEADLINE_SHARE)
+        permit = self._breaker.admit(time.monotonic())
+        if permit == REFUSED:
+            raise StoreDown(timedelta(seconds=self._breaker.retry_in(time.monotonic())))
+        task = asyncio.create_task(self._run(arguments, timeout_s, permit))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        with span(f"redis.{str(arguments[0]).lower()}"):
+            return await asyncio.shield(task)
+
+    async def script(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int], *, timeout_s: float
+    ) -> Any:
+        """The reply of a script, which the server gets when it does not know it yet.
+
+        Raises:
+            StoreDown: as `command` does.
+        """
+        tail = (len(keys), *keys, *arguments)
+        try:
+            return await self.command("EVALSHA", script.digest, *tail, timeout_s=timeout_s)
+        except NoScriptError:
+            return await self.command("EVAL", script.source, *tail, timeout_s=timeout_s)
+
+    async def _run(self, arguments: Sequence[str | bytes | int], timeout_s: float, permit: int) -> Any:
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                reply = await self._exchange(arguments)
+        except _NO_ANSWER as error:
+            if limit.expired() and timeout_s < _FLOOR_S:
+                self._breaker.returned(permit)
+            else:
+                self._breaker.failed(permit, time.monotonic())
+            raise StoreDown(timedelta(seconds=_BREAKER.breaker_open_s)) from error
+        except ResponseError:
+            self._breaker.succeeded(permit, time.monotonic())
+            raise
+        except BaseException:
+            self._breaker.returned(permit)
+            raise
+        self._breaker.succeeded(permit, time.monotonic())
+        return reply
+
+    async def _exchange(self, arguments: Sequence[str | bytes | int]) -> Any:
+        connection: Connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        clean = False
+        try:
+            await connection.send_command(*arguments)
+            reply = await connection.read_response()
+            clean = True
+            return reply
+        except ResponseError:
+            clean = True
+            raise
+        finally:
+            if not clean:
+                await connection.disconnect(nowait=True)
+            await self._pool.release(connection)
