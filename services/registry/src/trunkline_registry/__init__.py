@@ -1,0 +1,1 @@
+"""The registry: models, their versions, and which of them serve."""

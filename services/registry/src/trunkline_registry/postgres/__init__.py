@@ -1,0 +1,1 @@
+"""The store on PostgreSQL: psycopg 3 and its pool."""

@@ -1,0 +1,120 @@
+"""The database: a pool of connections, and its errors in the catalogue's words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from trunkline_hop.context import current
+from trunkline_hop.errors import Unavailable
+from trunkline_hop.telemetry import span
+from trunkline_registry.postgres.rows import PostgresRows
+
+PATIENCE_S = 2.0
+"""Longest wait for a connection: with a database that is down, callers learn it this soon."""
+_CONNECTION: dict[str, str | int] = {
+    "application_name": "trunkline-registry",
+    "connect_timeout": 3,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""Notices a peer that is gone without a word. What the DSN says goes first."""
+_SESSION = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '30s'"
+"""Whatever happens here, no lock is held for long."""
+_RETRY_AFTER = timedelta(seconds=1)
+
+
+class Database:
+    """Connections to one database. Use `open`."""
+
+    def __init__(self, dsn: str, pool: AsyncConnectionPool[AsyncConnection[DictRow]]) -> None:
+        self._dsn = dsn
+        self._pool = pool
+        self.usable = False
+        """Whether the schema is known to be there; whoever migrates says so."""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, dsn: str, *, pool_size: int) -> AsyncIterator[Database]:
+        """The database, which need not be up yet."""
+        unsaid = {key: value for key, value in _CONNECTION.items() if key not in conninfo_to_dict(dsn)}
+        dsn = make_conninfo(dsn, **unsaid)
+        pool = AsyncConnectionPool(
+            dsn,
+            connection_class=AsyncConnection[DictRow],
+            kwargs={"row_factory": dict_row},
+            min_size=1,
+            max_size=pool_size,
+            open=False,
+            configure=_configure,
+            # One round trip more, so that after a restart of the database nobody gets a dead connection.
+            check=AsyncConnectionPool.check_connection,
+            # Gives up early because the next call tries again: with a longer time its pauses would grow.
+            reconnect_timeout=PATIENCE_S,
+            name="registry",
+        )
+        await pool.open()
+        try:
+            yield cls(dsn, pool)
+        finally:
+            await pool.close()
+
+    @asynccontextmanager
+    async def listen(self, channel: str) -> AsyncIterator[AsyncConnection[DictRow]]:
+        """A connection of its own, outside the pool and without transactions, that has notifications.
+
+        Raises:
+            psycopg.OperationalError: the database is down.
+        """
+        async with await AsyncConnection.connect(self._dsn, autocommit=True, row_factory=dict_row) as own:
+            await own.execute(f"LISTEN {channel}".encode())
+            yield own
+
+    @asynccontextmanager
+    async def transaction(self, what: str) -> AsyncIterator[PostgresRows]:
+        """Rows to read and change: kept when the block ends, forgotten when it raises or is cancelled.
+
+        Waits for a connection no longer than the call has left.
+
+        Raises:
+            Unavailable: STORE_UNREACHABLE. Whether the transaction happened is then unknown.
+        """
+        with span(f"postgres.{what}"), unreachable():
+            if not self.usable:
+                raise psycopg.OperationalError("the schema is not known to be there yet")
+            async with self._pool.connection(timeout=_patience()) as connection:
+                yield PostgresRows(connection)
+
+
+@contextmanager
+def unreachable() -> Iterator[None]:
+    """Turns a database that is down, or too slow, into Unavailable."""
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise Unavailable(
+            "STORE_UNREACHABLE", "The registry's database cannot be reached.", retry_after=_RETRY_AFTER
+        ) from error
+
+
+def _patience() -> float:
+    call = current.get()
+    if call is None or call.deadline is None:
+        return PATIENCE_S
+    return max(0.0, min(PATIENCE_S, call.deadline - time.monotonic()))
+
+
+async def _configure(connection: AsyncConnection[Any]) -> None:
+    await connection.execute(_SESSION)
+    await connection.commit()
