@@ -167,7 +167,7 @@ def test_defaults_stand_in_for_rows_that_are_absent(trained):
 # The artefact that ships.
 
 AUC_FLOOR = 0.88
-"""Eight other populations gave 0.906 to 0.925."""
+"""Nine populations like the one below, with other seeds among them, gave 0.900 to 0.947."""
 
 
 def test_the_shipped_files_are_what_their_digests_say_and_small():
@@ -215,7 +215,7 @@ def test_the_shipped_card_holds_the_measured_figures_of_both_trainings():
 
 
 def test_the_shipped_model_ranks_the_frauds_of_a_population_it_never_saw():
-    population = Population(customers=1000, terminals=1000, days=68)
+    population = Population(customers=4000, terminals=4000, days=68)
     history = simulate(population, 4711)
     place = artifact.directory()
     signature = json.loads((place / artifact.SIGNATURE).read_text())

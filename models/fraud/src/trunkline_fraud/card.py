@@ -12,6 +12,7 @@ from trunkline_fraud.windows import LABEL_DELAY_DAYS
 def render(evaluation: Mapping[str, Any], model_digest: str, model_bytes: int) -> str:
     """The card of an evaluation as `train` writes it to evaluation.json, in Markdown."""
     simulator, data = evaluation["simulator"], evaluation.get("data")
+    fresh = simulator["fresh_roc_auc"]
     columns = [("simulator, test days", simulator["test"])]
     columns.append(("simulator, another population", simulator["fresh_population"]))
     columns.append(("simulator, feature store away", simulator["without_store"]))
@@ -52,6 +53,9 @@ def render(evaluation: Mapping[str, Any], model_digest: str, model_bytes: int) -
             "the one with the highest validation F2 (recall weighs twice), never above decline. The thresholds",
             "in `signature.json` are the simulator's. Card precision is the share of cards with fraud among the",
             f"{CARDS_A_DAY} highest-scored cards of a day; best is what a perfect ranking would reach.",
+            "",
+            f"ROC AUC on {len(fresh)} other populations of the same size: "
+            f"{', '.join(format(auc, '.3f') for auc in fresh)}. Differences of that size are chance.",
             "",
             "### Calibration, simulator, test days",
             "",

@@ -23,6 +23,7 @@ from trunkline_fraud.transactions import Transactions
 POPULATION = Population(customers=2000, terminals=2000, days=180)
 SEED = 7
 FRESH_SEED_STEP = 1000
+FRESH_POPULATIONS = 5
 
 HELP = """\
 Simulates card transactions, trains the fraud model on them, checks that the ONNX graph answers as
@@ -94,6 +95,9 @@ def build(
         ValueError: when a history is too short or without fraud; nothing is written.
     """
     trained = train(simulate(population, seed), seed, rounds)
+    fresh = [
+        _fresh(trained, population, seed + FRESH_SEED_STEP * step) for step in range(1, FRESH_POPULATIONS + 1)
+    ]
     model = export.to_onnx(trained.booster)
     evaluation: dict[str, Any] = {
         "recipe": recipe(rounds),
@@ -105,7 +109,8 @@ def build(
             },
             "seed": seed,
             **_measured(trained, model),
-            "fresh_population": _fresh(trained, population, seed + FRESH_SEED_STEP),
+            "fresh_population": fresh[0],
+            "fresh_roc_auc": [figures["roc_auc"] for figures in fresh],
         },
     }
     if recorded is not None:
