@@ -1,0 +1,1 @@
+"""Scores from registered models over online features."""

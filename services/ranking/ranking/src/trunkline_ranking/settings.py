@@ -1,0 +1,37 @@
+"""What the service can be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from trunkline_hop.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Settings of the ranking service, from `TRUNKLINE_*`."""
+
+    port: int = Field(default=50053, ge=0, le=65535)
+    """Port of the gRPC server; 0 takes a free one."""
+    features: str = "127.0.0.1:50051"
+    """Target of the feature store."""
+    registry: str = "127.0.0.1:50056"
+    """Target of the model registry."""
+    models: str = Field(
+        default="models/fraud", pattern=r"models/[a-z][a-z0-9-]*( *, *models/[a-z][a-z0-9-]*)*"
+    )
+    """Models to serve, separated by commas; ready when all of them are loaded."""
+    model_cache_dir: Path = Path(".trunkline/models")
+    """Model files by digest, and the last known good set. Replicas may share it."""
+    model_budget_bytes: int = Field(default=256 * 1024 * 1024, ge=1)
+    """What all loaded versions together may take of memory."""
+    features_timeout_s: float = Field(default=0.1, gt=0)
+    """Longest wait for features, after which a transaction is scored on their defaults."""
+    inference_margin_s: float = Field(default=0.01, ge=0)
+    """Time of a request that the wait for features leaves to inference and answer."""
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The models, each once."""
+        return tuple(dict.fromkeys(name.strip() for name in self.models.split(",")))
