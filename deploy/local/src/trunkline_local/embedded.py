@@ -275,7 +275,7 @@ class PostgreSQL(EmbeddedServer):
         """kill -9 of the postmaster. Its children see that and end, which must be over before the next start."""
         children = psutil.Process(self.pid).children(recursive=True) if self.pid is not None else []
         await super().kill()
-        while any(child.is_running() for child in children):  # noqa: ASYNC110 - processes set no events
+        while any(_lives(child) for child in children):  # noqa: ASYNC110 - processes set no events
             await asyncio.sleep(POLL_S)
 
 
@@ -285,6 +285,14 @@ def _password(file: Path) -> str:
         file.touch(mode=0o600)
         file.write_text(secrets.token_hex(16))
     return file.read_text()
+
+
+def _lives(process: psutil.Process) -> bool:
+    """False for a zombie too: nobody may be there to reap it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _package(name: str) -> Path:

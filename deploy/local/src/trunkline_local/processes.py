@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ROTATE_BYTES = 16 * 1024 * 1024
+"""A log that is larger when its process starts is put aside, as the one `.1` before it."""
 POLL_S = 0.02
 """How often an exit is looked for. Polled, because asyncio's own child transports die with their loop."""
 
@@ -88,6 +90,8 @@ class Process:
         if self.pid is not None:
             raise RuntimeError(f"{self.name} is running already, pid {self.pid}")
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > ROTATE_BYTES:
+            self.log.replace(self.log.with_suffix(".log.1"))
         with self.log.open("ab") as output:
             self._child = subprocess.Popen(  # noqa: S603 - a program of our own table, no shell
                 command.launched(),
