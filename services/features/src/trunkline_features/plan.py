@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trunkline_features import rows
 from trunkline_features.columns import ReadColumn, Status, repeated, zero
-from trunkline_features.views import FeatureView, Field, FieldType, Views
+from trunkline_features.views import FeatureView, FieldType, Views
 from trunkline_hop.errors import BadRequest, NotFound
 
 _PLANS_KEPT = 512
@@ -45,6 +45,7 @@ class ViewPlan:
         self.view = view
         self.places = tuple(place for place, _ in asked)
         self.fields = tuple(view.fields[index] for _, index in asked)
+        self._names = [f"{view.id}:{field.name}" for field in self.fields]
         self._indices = np.array([index for _, index in asked])
         self._defaults = [zero(field) if field.default is None else field.default for field in self.fields]
         self._missing = np.array(
@@ -77,7 +78,9 @@ class ViewPlan:
         columns = []
         for feature, field in enumerate(self.fields):
             values = list(repeated(self._defaults[feature], count))
-            columns.append(self._column(field, values, [int(self._missing[feature, 0])] * count))
+            columns.append(
+                ReadColumn(self._names[feature], field.type, values, [int(self._missing[feature, 0])] * count)
+            )
         return columns, [-1] * count
 
     def decode(self, stored: Sequence[bytes | None], now_us: int) -> tuple[list[ReadColumn], list[int], int]:
@@ -105,8 +108,10 @@ class ViewPlan:
             values[feature] = self._texts(feature, blocks, stored, group.at)
         statuses, ages = self._judge(group, self._indices, now_us)
         columns = [
-            self._column(field, column, codes)
-            for field, column, codes in zip(self.fields, values, statuses.tolist(), strict=True)
+            ReadColumn(name, field.type, column, codes)
+            for name, field, column, codes in zip(
+                self._names, self.fields, values, statuses.tolist(), strict=True
+            )
         ]
         return columns, ages.tolist()
 
@@ -145,7 +150,7 @@ class ViewPlan:
         for block, matrix in zip(self._blocks, matrices, strict=True):
             values |= zip(block.features.tolist(), matrix.tolist(), strict=True)
         columns = [
-            self._column(field, values[feature], codes)
+            ReadColumn(self._names[feature], field.type, values[feature], codes)
             for feature, (field, codes) in enumerate(zip(self.fields, statuses.tolist(), strict=True))
         ]
         return columns, ages.tolist()
@@ -178,9 +183,6 @@ class ViewPlan:
         if self.fields[feature].type is FieldType.BYTES:
             return found
         return [text.decode("utf-8", "replace") for text in found]
-
-    def _column(self, field: Field, values: Sequence[Any], statuses: Sequence[int]) -> ReadColumn:
-        return ReadColumn(f"{self.view.id}:{field.name}", field.type, values, statuses)
 
 
 @dataclass(frozen=True, slots=True)

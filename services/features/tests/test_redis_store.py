@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from datetime import timedelta
+
+import pytest
+
+from trunkline_features.catalog import Mutation
+from trunkline_features.columns import Status
+from trunkline_features.online import StoreDown
+from trunkline_features.redis_store import RedisStore, Script
+from trunkline_features.views import FeatureView, Field, FieldType
+from trunkline_hop.context import Context, current
+from trunkline_hop.errors import NotFound, Unavailable
+from trunkline_local.embedded import Valkey
+
+AMOUNT = Field("amount", FieldType.FLOAT64, 9.5)
+PLAIN = Field("plain", FieldType.INT64)
+
+
+@pytest.fixture
+async def own(tmp_path):
+    """A server that a test may stop and kill."""
+    async with Valkey(tmp_path / "valkey", persistent=True) as server:
+        yield server
+
+
+async def test_a_cancelled_command_never_hands_its_reply_to_anybody(valkey, until):
+    """Commands are cancelled, and time out, at random points on few connections; every other one gets its own."""
+    chance = random.Random(7)
+    async with RedisStore(valkey.url, connections=3) as store:
+        for number in range(50):
+            await store.command("SET", f"own:{number}", str(number), timeout_s=5)
+        before = len(asyncio.all_tasks())
+        answered = 0
+        for _ in range(25):
+            numbers = [chance.randrange(50) for _ in range(60)]
+            tasks = [
+                asyncio.create_task(
+                    store.command("GET", f"own:{number}", timeout_s=chance.choice([0.0005, 0.002, 0.09]))
+                )
+                for number in numbers
+            ]
+            for task in tasks:
+                if chance.random() < 0.5:
+                    asyncio.get_running_loop().call_later(chance.random() * 0.006, task.cancel)
+            for number, reply in zip(
+                numbers, await asyncio.gather(*tasks, return_exceptions=True), strict=True
+            ):
+                if isinstance(reply, bytes):
+                    answered += 1
+                    assert reply == str(number).encode()
+                else:
+                    assert isinstance(reply, asyncio.CancelledError | StoreDown)
+        assert answered > 50
+
+        async def idle() -> bool:
+            return store.pending == 0
+
+        await until(idle)
+        assert len(asyncio.all_tasks()) == before
+        for number in range(50):
+            assert await store.command("GET", f"own:{number}", timeout_s=5) == str(number).encode()
+        listed = (await store.command("CLIENT", "LIST", timeout_s=5)).decode()
+        assert sum("cmd=get" in line or "cmd=client" in line for line in listed.splitlines()) <= 3
+
+
+async def test_a_cancelled_reader_leaves_no_command_and_no_connection_behind(features, clock, until):
+    await features.declare("v", AMOUNT)
+    await features.write("v", ["1", "2"], clock.us(), amount=[1.0, 2.0])
+    for turns in range(30):
+        reader = asyncio.create_task(features.read(["1"], "v:amount"))
+        for _ in range(turns % 10):
+            loop = asyncio.get_running_loop()
+            turn = loop.create_future()
+            loop.call_soon(turn.set_result, None)
+            await turn
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+        assert (await features.read(["2"], "v:amount")).columns[0].values == [2.0]
+
+    async def idle() -> bool:
+        return features.store.pending == 0
+
+    await until(idle)
+
+
+async def test_a_script_the_server_has_forgotten_is_sent_again(valkey):
+    script = Script("return {KEYS[1], ARGV[1]}")
+    async with RedisStore(valkey.url) as store:
+        for _ in range(2):
+            await store.command("SCRIPT", "FLUSH", timeout_s=5)
+            assert await store.script(script, ["k"], ["a"], timeout_s=5) == [b"k", b"a"]
+
+
+async def test_a_read_without_the_store_answers_defaults_and_says_so(own, replica_of, clock, until):
+    async with RedisStore(own.url) as store:
+        features = replica_of(store)
+        await features.declare("v", AMOUNT, PLAIN)
+        await features.write("v", ["1"], clock.us(), amount=[1.0], plain=[7])
+        await own.kill()
+        table = await features.read(["1"], "v:amount", "v:plain")
+        assert [list(column.values) for column in table.columns] == [[9.5], [0]]
+        assert [list(column.statuses) for column in table.columns] == [[Status.DEFAULTED], [Status.NOT_FOUND]]
+        assert table.ages_ms == [("views/v", [-1])]
+        assert table.degraded == ("feature_store_unreachable",)
+
+        with pytest.raises(Unavailable) as caught:
+            await features.online.rows.write("", [], [], [])
+    async with RedisStore(own.url) as store:
+        features = replica_of(store)
+        with pytest.raises(Unavailable) as caught:
+            await features.read(["1"], "v:amount")
+        assert caught.value.reason == "STORE_UNREACHABLE"
+
+
+async def test_a_write_without_the_store_is_unavailable_and_works_once_it_is_back(
+    own, replica_of, clock, until
+):
+    async with RedisStore(own.url) as store:
+        features = replica_of(store)
+        view = await features.declare("v", AMOUNT)
+        await own.kill()
+        with pytest.raises(Unavailable) as caught:
+            await features.catalog.get("v")
+        assert (caught.value.reason, caught.value.retry_after) == ("STORE_UNREACHABLE", timedelta(seconds=1))
+        with pytest.raises(Unavailable):
+            await features.catalog.update(view, ["owner"], Mutation())
+        await own.start()
+
+        async def written() -> bool:
+            try:
+                return (await features.write("v", ["1"], clock.us(), amount=[1.0])).written == 1
+            except Unavailable:
+                return False
+
+        await until(written)
+        assert (await features.read(["1"], "v:amount")).degraded == ()
+
+
+async def test_a_hung_store_costs_a_few_calls_their_wait_and_the_rest_nothing(own, replica_of, clock, until):
+    async with RedisStore(own.url) as store:
+        features = replica_of(store)
+        await features.declare("v", AMOUNT)
+        await features.write("v", ["1", "2"], clock.us(), amount=[1.0, 2.0])
+        features.online.rows._read_timeout_s = 0.15
+        os.kill(own.pid, signal.SIGSTOP)
+        try:
+            for _ in range(6):
+                table = await features.read(["1"], "v:amount")
+                assert table.degraded == ("feature_store_unreachable",)
+            assert store.pending == 0
+            with pytest.raises(StoreDown):
+                await store.command("PING", timeout_s=60)
+        finally:
+            os.kill(own.pid, signal.SIGCONT)
+
+        async def reads() -> bool:
+            return not (await features.read(["1"], "v:amount")).degraded
+
+        await until(reads)
+        for _ in range(20):
+            tables = await asyncio.gather(*(features.read([each], "v:amount") for each in "1212"))
+            assert [table.columns[0].values[0] for table in tables] == [1.0, 2.0, 1.0, 2.0]
+
+
+async def test_an_impatient_caller_neither_waits_past_its_deadline_nor_opens_the_breaker(own):
+    async with RedisStore(own.url) as store:
+        await store.command("PING", timeout_s=5)
+        os.kill(own.pid, signal.SIGSTOP)
+        try:
+            loop = asyncio.get_running_loop()
+            for _ in range(5):
+                token = current.set(Context(deadline=loop.time() + 0.02))
+                async with asyncio.timeout(5):
+                    with pytest.raises(StoreDown):
+                        await store.command("PING", timeout_s=60)
+                current.reset(token)
+        finally:
+            os.kill(own.pid, signal.SIGCONT)
+        assert await store.command("PING", timeout_s=5) == b"PONG"
+
+
+async def test_an_unknown_view_is_unknown_only_when_the_store_says_so(own, replica_of):
+    async with RedisStore(own.url) as store:
+        features = replica_of(store)
+        await features.declare("v", AMOUNT)
+        with pytest.raises(NotFound):
+            await features.read(["1"], "w:amount")
+        await own.kill()
+        with pytest.raises(Unavailable):
+            await features.read(["1"], "w:amount")
+
+
+async def test_the_views_are_loaded_as_soon_as_the_store_comes_up(own, replica_of):
+    async with RedisStore(own.url) as store:
+        await replica_of(store).catalog.create(FeatureView("v", "customer", (AMOUNT,)), Mutation())
+        await own.kill()
+        late = replica_of(store).catalog
+        loading = asyncio.create_task(late.load())
+        assert not late.loaded
+        await own.start()
+        async with asyncio.timeout(15):
+            await loading
+        assert late.loaded
