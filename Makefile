@@ -7,6 +7,12 @@ PACKAGES := libs/hop libs/modelstore services/registry services/features service
 EDITABLE := $(foreach package,$(PACKAGES),-e ./$(package))
 SOURCES := constraints.txt pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 
+ifneq ($(shell command -v npm),)
+BUF_CHECK := $(MAKE) --no-print-directory buf
+else
+BUF_CHECK := @echo 'skipped: buf lint, format and breaking need Node (npm)'
+endif
+
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
 
@@ -44,10 +50,24 @@ test: $(VENV)/dev ## every test, on real embedded servers
 test-long: $(VENV)/dev ## the randomised claims at full size
 	$(BIN)/python -m pytest -m long
 
-check: $(VENV)/dev ## format, lint, types, contracts, links
+check: $(VENV)/dev ## format, lint, types, contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(PACKAGES:%=%/src)
+	$(BUF_CHECK)
+
+buf: node_modules
+	node_modules/.bin/buf lint
+	node_modules/.bin/buf format --diff --exit-code
+	node_modules/.bin/buf breaking --against protos/released.binpb
+
+# The contracts of the last release; `make released` renews it when one is made.
+released: node_modules
+	node_modules/.bin/buf build -o protos/released.binpb
+
+node_modules: package.json
+	npm install --no-package-lock --no-audit --no-fund --silent
+	@touch $@
 
 models: $(VENV)/dev ## retrain the models that ship
 	$(BIN)/python -m trunkline_fraud.train
@@ -55,5 +75,5 @@ models: $(VENV)/dev ## retrain the models that ship
 bench: $(VENV)/dev ## load and peer comparisons, as ratios
 	$(BIN)/python -m bench
 
-.PHONY: help protos demo up down test test-long check models bench
+.PHONY: help protos demo up down test test-long check buf released models bench
 .DEFAULT_GOAL := help
