@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, TypeVar
@@ -89,7 +89,7 @@ class Artifacts:
                 await blob.write(chunk)
             return Artifact(sha256, size, created=await blob.commit())
 
-    async def download(self, sha256: str, offset: int) -> AsyncIterator[bytes]:
+    async def download(self, sha256: str, offset: int) -> AsyncGenerator[bytes, None]:
         """The bytes of a file from an offset on. From its end on there are none.
 
         Raises:

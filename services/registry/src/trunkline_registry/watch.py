@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -167,7 +167,7 @@ class Watch:
 
     async def stream(
         self, models: Collection[str], token: str, draining: asyncio.Event
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """The state or what changed since the token, `Synced`, then each change until the server drains.
 
         A token of another store, or of a revision that this one has not reached (a database that was
