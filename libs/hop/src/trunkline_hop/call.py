@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 
 from trunkline_hop.context import Context, Principal, Priority
+from trunkline_hop.errors import Cancelled
 from trunkline_hop.options import Method
 
 MODEL_VERSION_KEY = "x-trunkline-model-version"
@@ -73,9 +74,9 @@ class Call:
 
     @property
     def metadata(self) -> Mapping[str, str | bytes]:
-        """The caller's metadata, the last value of each key."""
+        """The caller's metadata, the first value of each key."""
         if self._metadata is None:
-            self._metadata = dict(self.transport.invocation_metadata() or ())
+            self._metadata = dict(reversed(tuple(self.transport.invocation_metadata() or ())))
         return self._metadata
 
     @property
@@ -130,6 +131,9 @@ class Call:
         """
         data: Any = await self.transport.read()
         if data is grpc.aio.EOF:
+            # gRPC reports a caller that went away as the end of its stream, and the cancellation just after:
+            # let it come first, or a handler takes half an upload for a whole one.
+            await asyncio.sleep(0)
             return None
         if self.touch is not None:
             self.touch()
@@ -140,7 +144,11 @@ class Call:
 
     async def write(self, message: Any) -> None:
         """Sends one message of a server stream; waits while the client's window is full."""
-        await self.transport.write(self.serialize(message))
+        try:
+            await self.transport.write(self.serialize(message))
+        except grpc.aio.InternalError:
+            # The transport refuses a batch only when the stream is gone.
+            raise Cancelled("CANCELLED", "the caller went away") from None
         if self.touch is not None:
             self.touch()
 

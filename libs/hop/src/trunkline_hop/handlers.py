@@ -163,7 +163,7 @@ _UNKNOWN = Method("/unknown/unknown", client_streaming=True, server_streaming=Tr
 
 def _refuse(path: str) -> Handler:
     async def refuse(call: Call) -> None:
-        raise Unimplemented("METHOD_UNKNOWN", f"nobody serves {path}", metadata={"method": path})
+        raise Unimplemented("METHOD_UNKNOWN", f"nobody serves {path[:200]}", metadata={"method": path})
 
     return refuse
 

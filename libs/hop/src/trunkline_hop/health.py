@@ -4,6 +4,7 @@ admission nor a deadline of ours can fail a probe.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -14,31 +15,74 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 HEALTH_SERVICE: str = health.SERVICE_NAME
 REFLECTION_SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
 
-class Health(health.aio.HealthServicer):  # type: ignore[misc]
-    """Per-service health: Check, Watch and List. The empty name is the whole process."""
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
+    """Per-service health: Check, Watch and List. The empty name is the whole process.
+
+    The package's own servicer keeps its watchers open for ever, and a server waits for open streams when it
+    stops: every drain would take its whole grace. These watchers end with the drain.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._known: dict[str, Any] = {}
+        self._statuses: dict[str, Any] = {"": NOT_SERVING}
+        self._draining = False
+        self._ended = False
+        self._changed = asyncio.Event()
 
-    async def set(self, service: str, status: Any) -> None:
-        """Sets one service's status and wakes its watchers."""
-        self._known[service] = status
-        await super().set(service, status)
+    def set(self, service: str, serving: bool) -> None:
+        """Sets one service's status and wakes the watchers. Nothing is serving any more once it drains."""
+        self._statuses[service] = SERVING if serving and not self._draining else NOT_SERVING
+        self._wake()
+
+    def drain(self) -> None:
+        """Says NOT_SERVING for every service from now on."""
+        self._draining = True
+        for service in self._statuses:
+            self._statuses[service] = NOT_SERVING
+        self._wake()
+
+    def end(self) -> None:
+        """Ends the watchers, as the server is about to go."""
+        self._ended = True
+        self._wake()
+
+    def serving(self, service: str = "") -> bool:
+        """True when a service is known and SERVING."""
+        return bool(self._statuses.get(service) == SERVING)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def Check(self, request: Any, context: Any) -> Any:
+        """One service's status."""
+        status = self._statuses.get(request.service)
+        if status is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such service here")
+        return health_pb2.HealthCheckResponse(status=status)
+
+    async def Watch(self, request: Any, context: Any) -> None:
+        """One service's status, and every change of it that lasts."""
+        last = None
+        while not self._ended:
+            changed = self._changed
+            status = self._statuses.get(request.service, _UNKNOWN)
+            if status != last:
+                await context.write(health_pb2.HealthCheckResponse(status=status))
+                last = status
+            if changed is self._changed:
+                await changed.wait()
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the server stops")
 
     async def List(self, request: Any, context: Any) -> Any:
         """Every service's status."""
         return health_pb2.HealthListResponse(
-            statuses={name: health_pb2.HealthCheckResponse(status=s) for name, s in self._known.items()}
+            statuses={name: health_pb2.HealthCheckResponse(status=s) for name, s in self._statuses.items()}
         )
-
-    def serving(self, service: str = "") -> bool:
-        """True when a service is known and SERVING."""
-        return bool(self._known.get(service) == SERVING)
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Serves grpc.health.v1.Health."""

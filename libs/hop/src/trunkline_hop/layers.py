@@ -66,14 +66,23 @@ class Observe:
         except Fault as fault:
             self._fail(call, fault)
         except asyncio.CancelledError:
-            late = call.transport.time_remaining()
-            expired = late is not None and late <= 0
-            call.code = grpc.StatusCode.DEADLINE_EXCEEDED if expired else grpc.StatusCode.CANCELLED
-            raise
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():
+                # Nobody cancelled the call: the handler awaited something else that was. Without a status
+                # its caller would wait until the deadline.
+                self._unexpected(call)
+            else:
+                call.code = grpc.StatusCode.DEADLINE_EXCEEDED if _expired(call) else grpc.StatusCode.CANCELLED
+                raise
+        except ExceptionGroup as group:
+            # What a handler's TaskGroup makes of a fault.
+            fault = _only_fault(group)
+            if fault is None:
+                self._unexpected(call)
+            else:
+                self._fail(call, fault)
         except Exception:
-            request_id = uuid.uuid4().hex
-            logger.exception("unexpected error", method=path, request_id=request_id)
-            self._fail(call, Internal("INTERNAL", "internal error; the log has it"), request_id)
+            self._unexpected(call)
         finally:
             current.reset(reset)
             if token is not None:
@@ -85,6 +94,11 @@ class Observe:
             self._metrics.observe_call(path, call.code, monotonic() - call.arrived)
         call.send_trailers()
 
+    def _unexpected(self, call: Call) -> None:
+        request_id = uuid.uuid4().hex
+        logger.exception("unexpected error", method=call.method.path, request_id=request_id)
+        self._fail(call, Internal("INTERNAL", _INTERNAL), request_id)
+
     def _fail(self, call: Call, fault: Fault, request_id: str = "") -> None:
         if type(fault) is Internal and not request_id and fault.details is None:
             # Raised on purpose, but its text is for the log alone.
@@ -92,12 +106,37 @@ class Observe:
             logger.error(
                 "internal fault", method=call.method.path, request_id=request_id, fault=fault.message
             )
-            fault = Internal("INTERNAL", "internal error; the log has it")
+            fault = Internal("INTERNAL", _INTERNAL)
         logger.debug("call failed", method=call.method.path, fault=str(fault))
         call.finish(*status.to_status(fault, request_id))
 
 
 _ROOT = trace.set_span_in_context(trace.INVALID_SPAN)
+_INTERNAL = "internal error; the log has it"
+
+
+def _expired(call: Call) -> bool:
+    """True when a cancelled call ran out of time.
+
+    The caller's clock started a trip earlier than ours, and `grpc-timeout` is rounded up on the wire: the
+    caller's cancellation comes a little before our own end of its deadline.
+    """
+    left_s = call.transport.time_remaining()
+    deadline = call.context.deadline
+    if left_s is None or deadline is None:
+        return False
+    return left_s <= 0.01 + 0.02 * (deadline - call.arrived)
+
+
+def _only_fault(group: ExceptionGroup[Exception]) -> Fault | None:
+    """The first fault of a group, when it holds nothing else."""
+    first: Fault | None = None
+    for error in group.exceptions:
+        fault = _only_fault(error) if isinstance(error, ExceptionGroup) else error
+        if not isinstance(fault, Fault):
+            return None
+        first = first or fault
+    return first
 
 
 async def identify(call: Call, inner: Handler) -> None:
@@ -134,7 +173,13 @@ async def bound(call: Call, inner: Handler) -> None:
         idle_s = method.idle_timeout_s
         loop = asyncio.get_running_loop()
         timeout = asyncio.timeout(idle_s)
-        call.touch = lambda: timeout.reschedule(loop.time() + idle_s)
+
+        def touch() -> None:
+            # One that expired cannot be moved, and a handler may still write while it ends.
+            if not timeout.expired():
+                timeout.reschedule(loop.time() + idle_s)
+
+        call.touch = touch
         try:
             async with timeout:
                 await inner(call)
@@ -203,7 +248,9 @@ class Admit:
         try:
             await inner(call)
         finally:
-            admission.release(monotonic() - started)
+            # How long a stream ran says nothing about how soon the next slot comes free.
+            streaming = call.method.client_streaming or call.method.server_streaming
+            admission.release(None if streaming else monotonic() - started)
 
     async def _session(self, call: Call, inner: Handler) -> None:
         if self._sessions >= self._session_limit:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from socketserver import TCPServer
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
+
+_POLL_S = 0.05
 
 
 class MonitoringPort:
@@ -39,16 +42,27 @@ class MonitoringPort:
                     start_response("404 Not Found", [("Content-Type", "text/plain")])
                     return [b"try /metrics or /healthz\n"]
 
-        self._server = make_server(host, port, app, ThreadingWSGIServer, handler_class=_Quiet)
+        self._server = make_server(host, port, app, _Server, handler_class=_Quiet)
         self.port: int = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, name="monitoring", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_S,), name="monitoring", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
-        """Stops serving."""
+        """Stops serving. Blocks for a moment."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingWSGIServer):
+    def server_bind(self) -> None:
+        """Binds without asking DNS for this machine's name, which can take seconds."""
+        TCPServer.server_bind(self)
+        host, port = self.server_address[:2]
+        self.server_name, self.server_port = str(host), int(port)
+        self.setup_environ()
 
 
 class _Quiet(WSGIRequestHandler):

@@ -130,7 +130,12 @@ def _field_checks(field: FieldDescriptor, seen: dict[str, _Recursion]) -> Iterab
         value_checks.append(_value_check(field, rule.name, argument))
     if value_checks:
         yield from _apply(name, field, has_presence, value_checks)
-    if field.message_type is not None and not _is_map(field):
+    if _is_map(field):
+        value = field.message_type.fields_by_name["value"]
+        below = _message_check(value.message_type, seen) if value.message_type is not None else None
+        if below is not None:
+            yield _below_map(name, below)
+    elif field.message_type is not None:
         below = _message_check(field.message_type, seen)
         if below is not None:
             yield _below(name, field.is_repeated, below)
@@ -148,10 +153,9 @@ def _required(name: str, has_presence: bool, field: FieldDescriptor) -> Check:
                 violations.append(FieldViolation(path + name, "must be set"))
 
         return check_presence
-    if (field.cpp_type in _FLOATS or field.cpp_type in _INTEGERS) and not field.is_repeated:
-        raise RuleError(
-            f"{field.full_name}: required cannot tell a number's zero from none; make it optional"
-        )
+    numeric = _FLOATS | _INTEGERS | {FieldDescriptor.CPPTYPE_BOOL}
+    if field.cpp_type in numeric and not field.is_repeated:
+        raise RuleError(f"{field.full_name}: required cannot tell zero or false from none; make it optional")
 
     def check_value(message: Any, path: str, violations: Violations) -> None:
         if not getattr(message, name):
@@ -232,6 +236,14 @@ def _below(name: str, repeated: bool, check: Check) -> Check:
             check(getattr(message, name), f"{path}{name}.", violations)
 
     return check_set
+
+
+def _below_map(name: str, check: Check) -> Check:
+    def check_values(message: Any, path: str, violations: Violations) -> None:
+        for key, value in getattr(message, name).items():
+            check(value, f"{path}{name}[{key!r}].", violations)
+
+    return check_values
 
 
 def _value_check(field: FieldDescriptor, rule: str, argument: Any) -> ValueCheck:

@@ -21,6 +21,8 @@ logger = structlog.get_logger("trunkline_hop")
 def serve(name: str, settings_type: type[SettingsT], build: Build[SettingsT]) -> NoReturn:
     """Serves until SIGTERM or SIGINT, drains, and ends the process.
 
+    A second signal changes nothing: the drain ends when the accepted calls have, or after its grace.
+
     Exit status: 0 after a drain, 1 when the start or a background task failed, 2 for wrong settings.
 
     Args:
@@ -30,9 +32,16 @@ def serve(name: str, settings_type: type[SettingsT], build: Build[SettingsT]) ->
     """
     settings = load(settings_type)
     logs.configure(name, settings.log_level)
-    status = uvloop.run(_serve(name, settings, build))
+    uvloop.run(_serve_and_exit(name, settings, build))
+    raise AssertionError("the process has ended")
+
+
+async def _serve_and_exit(name: str, settings: SettingsT, build: Build[SettingsT]) -> NoReturn:
+    status = await _serve(name, settings, build)
+    sys.stdout.flush()
     sys.stderr.flush()
-    # Threads of native libraries (gRPC, ONNX Runtime) must not keep a drained process alive.
+    # From inside the loop: its end waits for executor threads, and a thread that loads a model or belongs to
+    # a native library (gRPC, ONNX Runtime) must not keep a drained process alive.
     os._exit(status)
 
 

@@ -58,11 +58,11 @@ class Server:
         self.port = 0
         self.monitoring_port = 0
         self.health = health.Health()
-        self.admission = Admission(
-            settings.concurrency_limit, settings.queue_limit, settings.queue_ttl_s, clock=clock
-        )
+        # Deadlines are the transport's and run on the machine's clock, whatever clock the domain is given.
+        self.admission = Admission(settings.concurrency_limit, settings.queue_limit, settings.queue_ttl_s)
         self.draining = asyncio.Event()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.failed.add_done_callback(lambda failed: failed.cancelled() or failed.exception())
         self._admit = Admit(self.admission, settings.session_limit, settings.session_age_s, self.metrics)
         self._observe = Observe(tracing, self.metrics)
         self._dispatcher = Dispatcher(self.draining)
@@ -72,6 +72,9 @@ class Server:
         self._refresh = asyncio.Event()
         self._owned = AsyncExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._grpc: grpc.aio.Server | None = None
+        self._monitoring: MonitoringPort | None = None
+        self._watcher: asyncio.Task[None] | None = None
 
     @property
     def target(self) -> str:
@@ -159,7 +162,7 @@ class Server:
             }
             for name, state in states.items():
                 if last.get(name) != state:
-                    await self.health.set(name, health.SERVING if state else health.NOT_SERVING)
+                    self.health.set(name, state)
             if last.get("") != ready:
                 waiting = [name for name, check in self._readiness.items() if not check()]
                 logger.info("serving" if ready else "not serving", waiting_for=waiting, port=self.port)
@@ -189,8 +192,8 @@ class Server:
             self.port = server.add_secure_port(address, credentials)
         else:
             self.port = server.add_insecure_port(address)
-        for name in ("", *self._services):
-            await self.health.set(name, health.NOT_SERVING)
+        for name in self._services:
+            self.health.set(name, False)
         await server.start()
         metrics_port = settings.metrics_port
         if metrics_port is None:
@@ -199,7 +202,9 @@ class Server:
             settings.host, metrics_port, self.metrics.registry, self.health.serving
         )
         self.monitoring_port = self._monitoring.port
+        # A check that raises would leave the process as it was, for ever: it ends it instead.
         self._watcher = asyncio.get_running_loop().create_task(self._watch_readiness(), name="readiness")
+        self._watcher.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Drains: NOT_SERVING, some time for balancers to notice, sessions told, calls finished.
@@ -207,13 +212,20 @@ class Server:
         Every call that was accepted completes unless it takes longer than the grace.
         """
         settings = self.settings
-        await _cancel([self._watcher])
-        await self.health.enter_graceful_shutdown()
+        if self._watcher is not None:
+            await _cancel([self._watcher])
+        self.health.drain()
         logger.info("draining", in_flight=self.admission.running, sessions=self.sessions)
-        await asyncio.sleep(settings.drain_delay_s)
+        if self.port:
+            await asyncio.sleep(settings.drain_delay_s)
         self.draining.set()
-        await self._grpc.stop(settings.drain_grace_s)
-        self._monitoring.close()
+        if self._grpc is not None:
+            stopping = asyncio.ensure_future(self._grpc.stop(settings.drain_grace_s))
+            # The server waits for every open stream, and a health watch is one.
+            asyncio.get_running_loop().call_soon(self.health.end)
+            await stopping
+        if self._monitoring is not None:
+            await asyncio.to_thread(self._monitoring.close)
 
     async def close(self) -> None:
         """Ends background tasks, then what the server owns, then flushes telemetry."""
@@ -259,8 +271,8 @@ async def running(
     server = Server(name, settings, clock or SystemClock(), tracing)
     try:
         await build(server, settings)
-        await server.start()
         try:
+            await server.start()
             yield server
         finally:
             await server.stop()

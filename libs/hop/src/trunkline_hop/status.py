@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 import grpc
+from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
@@ -20,6 +21,15 @@ DETAILS_KEY = "grpc-status-details-bin"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 _NO_RETRY = (PUSHBACK_KEY, "-1")
 
+MESSAGE_BYTES = 768
+"""Longest message of a status, in UTF-8; percent-encoded it takes up to three times that on the wire."""
+DETAILS_BYTES = 3072
+"""Longest google.rpc.Status made here. gRPC takes 8 KiB of trailers, and answers RESOURCE_EXHAUSTED instead of
+the error when there are more; message and details together stay well below, whatever a caller sent."""
+_TEXT_BYTES = 256
+_METADATA_BYTES = 768
+_VIOLATIONS_BYTES = 1024
+
 _M = TypeVar("_M", bound=Message)
 
 
@@ -31,39 +41,73 @@ def to_status(fault: Fault, request_id: str = "") -> tuple[grpc.StatusCode, str,
         request_id: for Internal, the id under which the log holds the cause.
     """
     code = grpc.StatusCode[fault.status]
+    message = _cut(fault.message, MESSAGE_BYTES)
     details = fault.details
     if details is None:
-        status = status_pb2.Status(code=code.value[0], message=fault.message)
-        for detail in _details_of(fault, request_id):
-            status.details.add().Pack(detail)
+        status = status_pb2.Status(code=code.value[0], message=message)
+        room = DETAILS_BYTES - len(message.encode())
+        for detail in _details_of(fault, message, request_id):
+            packed = any_pb2.Any()
+            packed.Pack(detail)
+            room -= packed.ByteSize()
+            if room >= 0:
+                status.details.append(packed)
         details = status.SerializeToString()
     trailers: Metadata = ((DETAILS_KEY, details),)
     if fault.final:
         trailers += (_NO_RETRY,)
-    return code, fault.message, trailers
+    return code, message, trailers
 
 
-def _details_of(fault: Fault, request_id: str) -> Iterable[Message]:
-    yield error_details_pb2.ErrorInfo(reason=fault.reason, domain=errors.DOMAIN, metadata=fault.metadata)
+def _cut(text: str, limit_bytes: int) -> str:
+    """Text that UTF-8 can carry in so many bytes, with an ellipsis where it was longer."""
+    data = text.encode(errors="replace")
+    if len(data) > limit_bytes:
+        return data[: limit_bytes - 3].decode(errors="ignore") + "…"
+    return data.decode()
+
+
+def _info(fault: Fault) -> error_details_pb2.ErrorInfo:
+    info = error_details_pb2.ErrorInfo(reason=fault.reason, domain=errors.DOMAIN)
+    room = _METADATA_BYTES
+    for key, value in fault.metadata.items():
+        name, text = _cut(key, _TEXT_BYTES), _cut(value, _TEXT_BYTES)
+        room -= len(name.encode()) + len(text.encode())
+        if room >= 0:
+            info.metadata[name] = text
+    return info
+
+
+def _violations(fault: errors.BadRequest) -> Iterable[error_details_pb2.BadRequest.FieldViolation]:
+    room = _VIOLATIONS_BYTES
+    for violation in fault.violations:
+        one = error_details_pb2.BadRequest.FieldViolation(
+            field=_cut(violation.field, _TEXT_BYTES), description=_cut(violation.description, _TEXT_BYTES)
+        )
+        room -= one.ByteSize() + 3
+        if room < 0:
+            return
+        yield one
+
+
+def _details_of(fault: Fault, message: str, request_id: str) -> Iterable[Message]:
+    yield _info(fault)
     match fault:
         case errors.BadRequest() if fault.violations:
-            yield error_details_pb2.BadRequest(
-                field_violations=[
-                    error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
-                    for v in fault.violations
-                ]
-            )
+            yield error_details_pb2.BadRequest(field_violations=_violations(fault))
         case errors.NotFound() | errors.AlreadyExists() | errors.Conflict():
             yield error_details_pb2.ResourceInfo(
-                resource_type=fault.resource_type,
-                resource_name=fault.resource_name,
-                description=fault.message,
+                resource_type=_cut(fault.resource_type, _TEXT_BYTES),
+                resource_name=_cut(fault.resource_name, _TEXT_BYTES),
+                description=_cut(message, _TEXT_BYTES),
             )
         case errors.NotAllowed():
             yield error_details_pb2.PreconditionFailure(
                 violations=[
                     error_details_pb2.PreconditionFailure.Violation(
-                        type=fault.reason, subject=fault.subject, description=fault.message
+                        type=fault.reason,
+                        subject=_cut(fault.subject, _TEXT_BYTES),
+                        description=_cut(message, _TEXT_BYTES),
                     )
                 ]
             )
@@ -72,7 +116,8 @@ def _details_of(fault: Fault, request_id: str) -> Iterable[Message]:
                 yield error_details_pb2.QuotaFailure(
                     violations=[
                         error_details_pb2.QuotaFailure.Violation(
-                            subject=fault.metadata.get("subject", ""), description=fault.message
+                            subject=_cut(fault.metadata.get("subject", ""), _TEXT_BYTES),
+                            description=_cut(message, _TEXT_BYTES),
                         )
                     ]
                 )
@@ -191,4 +236,9 @@ def _rebuild(
 
 def _retry_after(details: status_pb2.Status) -> timedelta | None:
     retry = _find(details, error_details_pb2.RetryInfo)
-    return retry.retry_delay.ToTimedelta() if retry else None
+    if retry is None:
+        return None
+    try:
+        return retry.retry_delay.ToTimedelta()
+    except (OverflowError, ValueError):  # a peer's nonsense: no time is known
+        return None

@@ -6,6 +6,7 @@ context lookup, so that spans can stand on hot paths.
 
 from __future__ import annotations
 
+import re
 from contextvars import Token
 from types import TracebackType
 
@@ -21,6 +22,11 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, S
 from opentelemetry.util.types import AttributeValue
 
 _FLUSH_MS = 2_000
+# Version 00 ends after the flags; a later one may go on (W3C Trace Context, section 3.2.2). ff is no version.
+_TRACEPARENT = re.compile(
+    r"(?:00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})"
+    r"|(?!00|ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?)"
+)
 _ERRORS_ON_THE_SERVER = frozenset(
     {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 )
@@ -128,18 +134,16 @@ class span:  # noqa: N801 - used as a statement, as in `with span("redis.mget"):
 
 def parent_of(traceparent: str) -> otel.Context | None:
     """The context of a W3C `traceparent` header; None when it is malformed, which starts a new trace."""
-    parts = traceparent.split("-")
-    if len(parts) < 4 or len(parts[0]) != 2 or len(parts[1]) != 32 or len(parts[2]) != 16 or parts[0] == "ff":
+    match = _TRACEPARENT.fullmatch(traceparent)
+    if match is None:
         return None
-    try:
-        context = SpanContext(
-            trace_id=int(parts[1], 16),
-            span_id=int(parts[2], 16),
-            is_remote=True,
-            trace_flags=TraceFlags(int(parts[3], 16)),
-        )
-    except ValueError:
-        return None
+    trace_id, span_id, flags = (group for group in match.groups() if group is not None)
+    context = SpanContext(
+        trace_id=int(trace_id, 16),
+        span_id=int(span_id, 16),
+        is_remote=True,
+        trace_flags=TraceFlags(int(flags, 16)),
+    )
     return trace.set_span_in_context(NonRecordingSpan(context), otel.Context()) if context.is_valid else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import grpc
@@ -24,10 +25,16 @@ def server_credentials(certificate: Path, key: Path, client_ca: Path | None) -> 
         client_ca: CA that every client needs a certificate from; None asks for none.
 
     Raises:
-        OSError: a file cannot be read at start. Later, the last good certificate stays in use.
+        OSError: a file cannot be read or does not fit at start (ssl.SSLError is one). Later, the last good
+            certificate stays in use.
     """
 
     def read() -> grpc.ServerCertificateConfiguration:
+        # The C core would take anything and fail later, without a word on which file is wrong.
+        trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        trial.load_cert_chain(certificate, key)
+        if client_ca is not None:
+            trial.load_verify_locations(client_ca)
         return grpc.ssl_server_certificate_configuration(
             [(key.read_bytes(), certificate.read_bytes())],
             root_certificates=client_ca.read_bytes() if client_ca is not None else None,
@@ -43,7 +50,7 @@ def server_credentials(certificate: Path, key: Path, client_ca: Path | None) -> 
                 return None
             configuration = read()
         except OSError as error:
-            logger.warning("certificate not reloaded", file=error.filename)
+            logger.warning("certificate not reloaded", certificate=str(certificate), error=str(error))
             return None
         seen = now
         return configuration
