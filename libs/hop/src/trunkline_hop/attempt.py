@@ -1,0 +1,152 @@
+"""One attempt of a call at one endpoint, and what its outcome means for the endpoint's breaker.
+
+outcome                                    for the breaker
+  an answer, or any status not below       success: the endpoint works
+  UNAVAILABLE from the transport           failure
+  UNAVAILABLE from a server                failure, unless it names a time to come back (RetryInfo) or
+                                           says DRAINING or LOADING: then the server is alive and refuses
+                                           by its own judgement, which is no verdict on it; its health
+                                           check, not the breaker, takes it out of rotation
+  DEADLINE_EXCEEDED                        failure when the attempt had `breaker_deadline_floor_s` or
+                                           more, else no verdict
+  cancelled, or abandoned                  no verdict
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import grpc.aio
+from opentelemetry.trace import Span, SpanKind
+
+from trunkline_hop import telemetry
+from trunkline_hop.endpoint import Endpoint
+from trunkline_hop.errors import Fault, TooLate, Unavailable
+from trunkline_hop.status import from_rpc
+from trunkline_hop.upstream import Upstream, UpstreamMethod
+
+_REFUSALS = frozenset({"DRAINING", "LOADING"})
+
+
+class Attempt:
+    """An attempt in flight. It ends exactly once, with `succeeded`, `failed` or `dropped`.
+
+    Args:
+        upstream: whose endpoint it uses.
+        method: what is called.
+        endpoint: where.
+        permit: of the endpoint's breaker.
+        call: grpc.aio's call.
+        timeout_s: what it had; None is no deadline.
+        now: when it began, in seconds of the upstream's clock.
+        span: the attempt's own, None where nothing records.
+    """
+
+    __slots__ = (
+        "_method",
+        "_open",
+        "_permit",
+        "_started",
+        "_timeout_s",
+        "_upstream",
+        "call",
+        "endpoint",
+        "span",
+    )
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        method: UpstreamMethod,
+        endpoint: Endpoint,
+        permit: int,
+        call: Any,
+        timeout_s: float | None,
+        now: float,
+        span: Span | None,
+    ) -> None:
+        self._upstream = upstream
+        self._method = method
+        self._permit = permit
+        self._timeout_s = timeout_s
+        self._started = now
+        self._open = True
+        self.endpoint = endpoint
+        self.call = call
+        self.span = span
+        endpoint.in_flight += 1
+
+    def succeeded(self) -> None:
+        """It was answered with OK."""
+        if self._open:
+            now = self._upstream.clock.monotonic()
+            self._method.latencies.add(now - self._started)
+            self.endpoint.breaker.succeeded(self._permit, now)
+            self._end(grpc.StatusCode.OK, now)
+
+    def answered(self) -> None:
+        """A stream brought its first message: the endpoint works, however long the stream goes on.
+
+        Only the breaker hears of it, so that a long stream does not hold a probe's place.
+        """
+        breaker = self.endpoint.breaker
+        now = self._upstream.clock.monotonic()
+        breaker.succeeded(self._permit, now)
+        self._permit = breaker.admit(now)
+
+    def failed(self, error: grpc.aio.AioRpcError) -> Fault:
+        """It ended with a status; returns the fault that this is."""
+        fault = fault_of(error, self._upstream)
+        if not self._open:
+            return fault
+        now = self._upstream.clock.monotonic()
+        breaker = self.endpoint.breaker
+        if isinstance(fault, Unavailable):
+            if fault.details is None:
+                self._upstream.failed()
+            if fault.details is not None and (fault.retry_after is not None or fault.reason in _REFUSALS):
+                breaker.returned(self._permit)
+            else:
+                breaker.failed(self._permit, now)
+        elif isinstance(fault, TooLate):
+            floor_s = self._upstream.settings.breaker_deadline_floor_s
+            if self._timeout_s is not None and self._timeout_s >= floor_s:
+                breaker.failed(self._permit, now)
+            else:
+                breaker.returned(self._permit)
+        elif error.code() is grpc.StatusCode.CANCELLED:
+            breaker.returned(self._permit)
+        else:
+            breaker.succeeded(self._permit, now)
+        self._end(error.code(), now)
+        return fault
+
+    def dropped(self) -> None:
+        """Nobody waits for it any more: it is cancelled and says nothing about the endpoint."""
+        if self._open:
+            self.call.cancel()
+            self.endpoint.breaker.returned(self._permit)
+            self._end(grpc.StatusCode.CANCELLED, self._upstream.clock.monotonic())
+
+    def _end(self, code: grpc.StatusCode, now: float) -> None:
+        self._open = False
+        self.endpoint.ended()
+        if self._method.metrics is not None:
+            self._method.metrics.attempted(code.name, now - self._started)
+        if self.span is not None:
+            telemetry.end_rpc(self.span, code, kind=SpanKind.CLIENT)
+
+
+def fault_of(error: grpc.aio.AioRpcError, upstream: Upstream) -> Fault:
+    """The fault of a status. What the transport itself says of a peer stays out of the message, because
+    messages travel on to callers; it is a note on the exception.
+    """
+    trailers = tuple(error.trailing_metadata() or ())
+    fault = from_rpc(error.code(), error.details(), trailers)
+    if isinstance(fault, Unavailable) and fault.details is None:
+        final = fault.final
+        fault = upstream.unreachable()
+        fault.final = final
+        fault.add_note(error.details() or "")
+    return fault
