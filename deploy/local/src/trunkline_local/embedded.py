@@ -282,6 +282,7 @@ class PostgreSQL(EmbeddedServer):
 def _password(file: Path) -> str:
     """Reads the password of a data directory, made at the first call."""
     if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
         file.write_text(secrets.token_hex(16))
     return file.read_text()

@@ -99,8 +99,8 @@ class Keeper:
         self.state = ProcessState(name=unit.name, port=unit.port, metrics_port=metrics_port)
         self.serving = asyncio.Event()
         """Set while it serves."""
-        self.settled = asyncio.Event()
-        """Set once it serves or has failed."""
+        self.failed = asyncio.Event()
+        """Set when it was given up."""
         self._needs = needs
         self._clock = clock
         self._changed = changed
@@ -132,11 +132,7 @@ class Keeper:
             self.state.started = time.time()
             self._set(Health.STARTING)
             code = await self._until_exit()
-            stable = (
-                self._serving_since is not None
-                and self._clock.monotonic() - self._serving_since >= self._policy.stable_s
-            )
-            deaths = 1 if stable else deaths + 1
+            deaths = 1 if self._served_s() >= self._policy.stable_s else deaths + 1
             reason = self._obituary(code)
             delay_s = self._policy.delay_s(deaths)
             if delay_s is None:
@@ -165,6 +161,10 @@ class Keeper:
                 self._set(Health.NOT_SERVING, "its health check does not say SERVING")
             await self._sleep(SERVING_POLL_S if self.serving.is_set() else STARTING_POLL_S)
 
+    def _served_s(self) -> float:
+        """Since the running process first served."""
+        return 0.0 if self._serving_since is None else self._clock.monotonic() - self._serving_since
+
     def _obituary(self, code: int) -> str:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
         lines = "\n".join(f"  | {line}" for line in self.unit.process.log_tail(LOG_LINES))
@@ -182,6 +182,6 @@ class Keeper:
             self.serving.set()
         else:
             self.serving.clear()
-        if health in (Health.SERVING, Health.FAILED):
-            self.settled.set()
+        if health is Health.FAILED:
+            self.failed.set()
         self._changed()

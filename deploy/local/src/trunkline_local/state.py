@@ -107,9 +107,7 @@ class DataDirectory:
 
     def read(self) -> SuiteState | None:
         """The state as it was last written; None when nothing ever ran here."""
-        return (
-            SuiteState.model_validate_json(self._state.read_bytes()) if self._state.exists() else None
-        )
+        return SuiteState.model_validate_json(self._state.read_bytes()) if self._state.exists() else None
 
     def write(self, state: SuiteState) -> None:
         """Replaces the state file, so that a reader sees the old one or the new one."""
@@ -150,7 +148,8 @@ class DataDirectory:
 
     def _kill_leftovers(self) -> None:
         """Ends the processes of the last state that still run: their start times tell them from others
-        that the kernel has since given the same ids."""
+        that the kernel has since given the same ids.
+        """
         state = self.read()
         left: list[psutil.Process] = []
         for process in state.processes if state is not None else []:

@@ -1,0 +1,222 @@
+"""What the local suite runs: a table of services, and the plan that options make of it.
+
+    name       port    layer   needs             settings of its own
+    gateway    base    3                         features, ranking, registry
+    features   base+1  1       valkey            redis_url
+    ranking    base+3  2                         features, registry, models, model_cache_dir
+    registry   base+6  1       postgres          postgres_dsn, blob_dir
+
+Layer 0 are the embedded servers. Everything starts as early as its needs allow; layers stop from the top.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trunkline_local.embedded import HOST, EmbeddedServer, PostgreSQL, Valkey, free_port
+from trunkline_local.services import PREFIX, Service
+from trunkline_local.state import DataDirectory
+
+PORT_BASE = 50050
+METRICS_OFFSET = 1000
+SAMPLE_RATIO = 0.01
+REDIS_URL = "TRUNKLINE_REDIS_URL"
+POSTGRES_DSN = "TRUNKLINE_POSTGRES_DSN"
+LOG_LEVEL = "TRUNKLINE_LOG_LEVEL"
+
+
+class WrongOptions(ValueError):
+    """The suite cannot be planned. The message says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person may choose."""
+
+    data_dir: Path = Path(".trunkline")
+    port_base: int = PORT_BASE
+    """Port of the gateway; the others follow. 0: free ports for all."""
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    """Processes of a service; one unless named."""
+    sample_ratio: float = SAMPLE_RATIO
+    """Share of traces that are kept of callers that do not say."""
+    models_dir: Path | None = None
+    """Directory with `*/artifact`; None: the one of this checkout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where things are, for the settings of others."""
+
+    data: DataDirectory
+    redis_url: str
+    postgres_dsn: str
+    models: str
+    targets: Mapping[str, str]
+    """Address list by service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One service of the table."""
+
+    name: str
+    offset: int
+    layer: int
+    needs: str | None
+    settings: Callable[[Addresses, str], Mapping[str, str]]
+    """Given the addresses and the replica's name."""
+
+
+TABLE = (
+    Row(
+        "gateway",
+        0,
+        3,
+        None,
+        lambda at, _: {name.upper(): at.targets[name] for name in ("features", "ranking", "registry")},
+    ),
+    Row("features", 1, 1, "valkey", lambda at, _: {"REDIS_URL": at.redis_url}),
+    Row(
+        "ranking",
+        3,
+        2,
+        None,
+        lambda at, replica: {
+            "FEATURES": at.targets["features"],
+            "REGISTRY": at.targets["registry"],
+            "MODELS": at.models,
+            "MODEL_CACHE_DIR": str(at.data.path / "models" / replica),
+        },
+    ),
+    Row(
+        "registry",
+        6,
+        1,
+        "postgres",
+        lambda at, _: {"POSTGRES_DSN": at.postgres_dsn, "BLOB_DIR": str(at.data.path / "blobs")},
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One process to be kept running."""
+
+    unit: EmbeddedServer | Service
+    layer: int
+    needs: tuple[str, ...] = ()
+    metrics_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every process of a suite, and where to find the services."""
+
+    processes: tuple[Planned, ...]
+    targets: Mapping[str, str]
+    """Address list by service name."""
+
+
+def plan(options: Options, data: DataDirectory, otlp_port: int, models: tuple[str, ...]) -> Plan:
+    """What to run.
+
+    Args:
+        options: a person's choice.
+        data: where everything is kept.
+        otlp_port: of the receiver that spans go to.
+        models: names of the models that ranking serves.
+
+    Raises:
+        WrongOptions: a replica count, a setting or a port that cannot be.
+    """
+    check_environment(os.environ)
+    for name, count in options.replicas.items():
+        if name not in {row.name for row in TABLE} - {"gateway"} or count < 1:
+            raise WrongOptions(
+                f"--replicas {name}={count}: features, ranking and registry can have 1 or more"
+            )
+    servers: list[Planned] = []
+    redis_url, postgres_dsn = os.environ.get(REDIS_URL), os.environ.get(POSTGRES_DSN)
+    if not redis_url:
+        valkey = Valkey(data.path / "valkey", port=free_port(), log=data.log("valkey"))
+        redis_url = valkey.url
+        servers.append(Planned(valkey, 0))
+    if not postgres_dsn:
+        postgres = PostgreSQL(data.path / "postgres", port=free_port(), log=data.log("postgres"))
+        postgres_dsn = postgres.dsn
+        servers.append(Planned(postgres, 0))
+    ports = {row.name: _ports(row, options) for row in TABLE}
+    targets = {
+        name: ",".join(f"{HOST}:{port}" for _, port, _ in replicas) for name, replicas in ports.items()
+    }
+    at = Addresses(data, redis_url, postgres_dsn, ",".join(models), targets)
+    common = {
+        "HOST": HOST,
+        "OTLP_ENDPOINT": f"{HOST}:{otlp_port}",
+        "TRACE_SAMPLE_RATIO": f"{options.sample_ratio:g}",
+        "DRAIN_GRACE_S": "5",
+        "LOG_LEVEL": os.environ.get(LOG_LEVEL, "info"),
+    }
+    embedded = {server.unit.name for server in servers}
+    services = [
+        Planned(
+            Service(
+                replica,
+                f"trunkline_{row.name}",
+                port,
+                common | {"PORT": str(port), "METRICS_PORT": str(metrics), **row.settings(at, replica)},
+                data.log(replica),
+            ),
+            row.layer,
+            (row.needs,) if row.needs in embedded else (),
+            metrics,
+        )
+        for row in TABLE
+        for replica, port, metrics in ports[row.name]
+    ]
+    return Plan((*servers, *services), targets)
+
+
+def check_environment(given: Mapping[str, str]) -> None:
+    """Passes when every `TRUNKLINE_*` variable is one that the command reads.
+
+    Raises:
+        WrongOptions: one is not. Services get their settings from the table, so it would be ignored.
+    """
+    known = {REDIS_URL, POSTGRES_DSN, LOG_LEVEL}
+    unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise WrongOptions(f"{', '.join(unknown)}: not read here; {', '.join(sorted(known))} are")
+
+
+def _ports(row: Row, options: Options) -> list[tuple[str, int, int]]:
+    """Name, port and metrics port of every replica. The first has the table's ports, others free ones."""
+    replicas = []
+    for number in range(1, options.replicas.get(row.name, 1) + 1):
+        name = row.name if number == 1 else f"{row.name}-{number}"
+        if number == 1 and options.port_base:
+            port = options.port_base + row.offset
+            metrics = port + METRICS_OFFSET
+            for taken in (port, metrics):
+                _check_free(taken, name)
+        else:
+            port, metrics = free_port(), free_port()
+        replicas.append((name, port, metrics))
+    return replicas
+
+
+def _check_free(port: int, name: str) -> None:
+    with socket.socket() as listener:
+        # As the servers do: connections that linger from an earlier run are in nobody's way.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError as error:
+            raise WrongOptions(
+                f"port {port} ({name}) is not free: {error.strerror}. Choose others with --port-base"
+            ) from error
