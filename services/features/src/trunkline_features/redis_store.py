@@ -110,7 +110,7 @@ class RedisStore:
             raise StoreDown(timedelta(seconds=self._breaker.retry_in(time.monotonic())))
         task = asyncio.create_task(self._run(arguments, timeout_s, permit))
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
         with span(f"redis.{str(arguments[0]).lower()}"):
             return await asyncio.shield(task)
 
@@ -130,10 +130,9 @@ class RedisStore:
 
     async def _run(self, arguments: Sequence[str | bytes | int], timeout_s: float, permit: int) -> Any:
         try:
-            async with asyncio.timeout(timeout_s) as limit:
-                reply = await self._exchange(arguments)
+            reply = await self._exchange(arguments, timeout_s)
         except _NO_ANSWER as error:
-            if limit.expired() and timeout_s < _FLOOR_S:
+            if isinstance(error, TimeoutError) and timeout_s < _FLOOR_S:
                 self._breaker.returned(permit)
             else:
                 self._breaker.failed(permit, time.monotonic())
@@ -147,18 +146,27 @@ class RedisStore:
         self._breaker.succeeded(permit, time.monotonic())
         return reply
 
-    async def _exchange(self, arguments: Sequence[str | bytes | int]) -> Any:
-        connection: Connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # a caller that went away does not ask for it
+
+    async def _exchange(self, arguments: Sequence[str | bytes | int], timeout_s: float) -> Any:
+        connection: Connection | None = None
         clean = False
         try:
-            await connection.send_command(*arguments)
-            reply = await connection.read_response()
+            async with asyncio.timeout(timeout_s):
+                connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+                await connection.send_command(*arguments)
+                reply = await connection.read_response()
             clean = True
             return reply
         except ResponseError:
             clean = True
             raise
         finally:
-            if not clean:
-                await connection.disconnect(nowait=True)
-            await self._pool.release(connection)
+            # Outside of the timeout: a release that is interrupted would lose the connection to the pool.
+            if connection is not None:
+                if not clean:
+                    await connection.disconnect(nowait=True)
+                await self._pool.release(connection)
