@@ -11,8 +11,8 @@ from trunkline_hop import Server, serve
 async def build(server: Server, settings: Settings) -> None:
     """Offers every service that has an address. The gateway itself is ready at once."""
     for name, (service, target) in routes(settings).items():
-        channel = server.connect(name, target)
-        server.add_proxy(service, Forward(channel), channel.healthy(service.full_name))
+        forward = Forward(service, server.connect(name, target))
+        server.add_proxy(service, forward, forward.healthy)
 
 
 if __name__ == "__main__":

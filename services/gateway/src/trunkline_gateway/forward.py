@@ -7,9 +7,11 @@ copied. Back come the responses, the trailers and the status with its details, u
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import timedelta
 from typing import Any
+
+from google.protobuf.descriptor import ServiceDescriptor
 
 from trunkline_hop.call import Call
 from trunkline_hop.channel import Channel
@@ -18,16 +20,38 @@ from trunkline_hop.errors import Unavailable
 _OURS = ("grpc-", ":", "x-trunkline-")
 _HOP_BY_HOP = frozenset({"user-agent", "content-type", "te", "traceparent", "tracestate"})
 
+_KINDS: dict[tuple[bool, bool], Callable[[Channel, str], Any]] = {
+    (False, False): Channel.unary_unary,
+    (False, True): Channel.unary_stream,
+    (True, False): Channel.stream_unary,
+    (True, True): Channel.stream_stream,
+}
+"""By (client streaming, server streaming)."""
+
 
 class Forward:
     """Passes one service's calls to the channel of its upstream."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, service: ServiceDescriptor, channel: Channel) -> None:
+        self._service = service.full_name
         self._channel = channel
+        # Made once: a multicallable looks up its method's options, and starts watching its service's health.
+        self._methods: dict[str, Any] = {
+            path: _KINDS[method.client_streaming, method.server_streaming](channel, path)
+            for method in service.methods
+            for path in [f"/{service.full_name}/{method.name}"]
+        }
+
+    def healthy(self) -> bool:
+        """True while an endpoint says that it serves and is not cut off."""
+        return any(
+            endpoint.health.get(self._service) == "SERVING" and endpoint.breaker != "open"
+            for endpoint in self._channel.endpoints
+        )
 
     async def unary(self, request: bytes, call: Call) -> bytes:
         """One request, one response."""
-        upstream = self._channel.unary_unary(call.method.path)(request, metadata=_passed_on(call))
+        upstream = self._methods[call.method.path](request, metadata=_passed_on(call))
         try:
             response: bytes = await upstream
         finally:
@@ -36,7 +60,8 @@ class Forward:
 
     async def stream(self, call: Call) -> None:
         """Any other kind. A long session ends with UNAVAILABLE when the gateway drains: its client goes on
-        through another replica, with the resume token it has."""
+        through another replica, with the resume token it has.
+        """
         if not call.method.session:
             await self._stream(call)
             return
@@ -55,19 +80,14 @@ class Forward:
             await asyncio.gather(draining, passing, return_exceptions=True)
 
     async def _stream(self, call: Call) -> None:
-        path, metadata = call.method.path, _passed_on(call)
-        upstream: Any
-        if call.method.client_streaming and not call.method.server_streaming:
-            upstream = self._channel.stream_unary(path)(call.requests(), metadata=metadata)
+        requests = call.requests() if call.method.client_streaming else call.request
+        upstream = self._methods[call.method.path](requests, metadata=_passed_on(call))
+        if not call.method.server_streaming:
             try:
                 call.response = await upstream
             finally:
                 await _copy_trailers(upstream, call)
             return
-        if call.method.client_streaming:
-            upstream = self._channel.stream_stream(path)(call.requests(), metadata=metadata)
-        else:
-            upstream = self._channel.unary_stream(path)(call.request, metadata=metadata)
         try:
             async for message in upstream:
                 await call.write(message)

@@ -1,5 +1,6 @@
 """Which services the gateway offers. Their methods and options come from the descriptors, so a new method
-needs nothing here."""
+needs nothing here.
+"""
 
 from __future__ import annotations
 
