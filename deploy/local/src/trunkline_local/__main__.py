@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -165,10 +164,12 @@ def logs(
     while follow:
         for file in files:
             with file.open("rb") as source:
-                source.seek(places[file] if file.stat().st_size >= places[file] else 0)
+                if file.stat().st_size < places[file]:  # it was put aside and begun again
+                    places[file] = 0
+                source.seek(places[file])
                 # Whole lines only: the rest of the last one is still to come.
                 text, end, _ = source.read().rpartition(b"\n")
-                places[file] = source.tell() if not text and not end else places[file] + len(text) + len(end)
+                places[file] += len(text) + len(end)
             for line in text.decode(errors="replace").splitlines():
                 typer.echo(line if name else f"{file.stem:<{width}} | {line}")
         time.sleep(FOLLOW_S)
@@ -211,5 +212,4 @@ for plugin in sorted(entry_points(group=COMMANDS), key=lambda point: point.name)
 
 
 if __name__ == "__main__":
-    os.umask(0o077)
     app()

@@ -29,10 +29,7 @@ def run(options: Options, changed: Callable[[SuiteState], None]) -> None:
     Raises:
         AlreadyRunning, WrongOptions, SuiteFailed: as `Supervisor.run`.
     """
-    try:
-        asyncio.run(_run(options, changed))
-    except* SuiteFailed as group:
-        raise group.exceptions[0] from None
+    asyncio.run(_run(options, changed))
 
 
 async def _run(options: Options, changed: Callable[[SuiteState], None]) -> None:

@@ -69,6 +69,7 @@ class Process:
         self.log = log
         self._child: subprocess.Popen[bytes] | None = None
         self._command: Command | None = None
+        self._log_start = 0
 
     @property
     def pid(self) -> int | None:
@@ -93,6 +94,7 @@ class Process:
         if self.log.exists() and self.log.stat().st_size > ROTATE_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
         with self.log.open("ab") as output:
+            self._log_start = output.tell()
             self._child = subprocess.Popen(  # noqa: S603 - a program of our own table, no shell
                 command.launched(),
                 env=dict(command.environment),
@@ -130,16 +132,16 @@ class Process:
             await self.exited()
 
     def log_tail(self, lines: int) -> list[str]:
-        """The last lines of the log, without those that are empty."""
-        return log_tail(self.log, lines)
+        """The last lines that this child, not one before it, wrote; without those that are empty."""
+        return log_tail(self.log, lines, self._log_start)
 
 
-def log_tail(log: Path, lines: int) -> list[str]:
-    """The last lines of a log file, without those that are empty; none when there is no such file."""
+def log_tail(log: Path, lines: int, start: int = 0) -> list[str]:
+    """The last lines of a log file from an offset on, without those that are empty; none when it is not there."""
     if not log.exists():
         return []
     with log.open("rb") as file:
         file.seek(0, os.SEEK_END)
-        file.seek(max(0, file.tell() - 256 * 1024))
+        file.seek(max(start, file.tell() - 256 * 1024))
         text = file.read().decode(errors="replace")
     return [line for line in text.splitlines() if line.strip()][-lines:]

@@ -43,8 +43,8 @@ class Progress:
                 f"{at}  [{colour}]{process.health:<11}[/] {process.name:<10} 127.0.0.1:{process.port}",
                 highlight=False,
             )
-            if process.reason and process.health is not Health.SERVING:
-                self._console.print(escape(process.reason), style="dim", highlight=False)
+            if process.health is Health.RESTARTING:
+                self._console.print(escape(process.reason.splitlines()[0]), style="dim", highlight=False)
 
 
 def status_table(state: SuiteState) -> Table:

@@ -70,6 +70,7 @@ class Supervisor:
         self._make_keepers(planned)
         self._state.gateway = planned.targets["gateway"]
         self._changed()
+        failure: SuiteFailed | None = None
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(keeper.keep(), name=keeper.unit.name) for _, keeper in self._keepers]
             stopping = group.create_task(stop.wait(), name="stop")
@@ -77,12 +78,15 @@ class Supervisor:
             try:
                 await asyncio.wait({stopping, starting}, return_when=asyncio.FIRST_COMPLETED)
                 if starting.done():
-                    starting.result()
-                    await stopping
+                    failure = starting.result()
+                    if failure is None:
+                        await stopping
             finally:
                 for task in (*tasks, starting, stopping):
                     task.cancel()
                 await self._stop()
+        if failure is not None:
+            raise failure
 
     def _make_keepers(self, planned: Plan) -> None:
         by_name: dict[str, Keeper] = {}
@@ -97,7 +101,10 @@ class Supervisor:
             by_name[process.unit.name] = keeper
             self._keepers.append((process.layer, keeper))
 
-    async def _start(self, planned: Plan, models: list[catalog.Bundle]) -> None:
+    async def _start(self, planned: Plan, models: list[catalog.Bundle]) -> SuiteFailed | None:
+        """Brings everything to serve; what was in the way if that fails. Not raised, because the caller's task
+        group would wrap it.
+        """
         began = self._clock.monotonic()
         names = [model.name for model in models]
         registry = planned.targets["registry"].split(",")[0]
@@ -111,19 +118,20 @@ class Supervisor:
                 versions = await catalog.in_production(registry, names)
         except TimeoutError:
             waiting = [k.unit.name for _, k in self._keepers if not k.serving.is_set()]
-            raise SuiteFailed(
+            return SuiteFailed(
                 f"not serving after {START_TIMEOUT_S:g} s: {', '.join(waiting)}; see {self._data.logs}"
-            ) from None
+            )
+        except SuiteFailed as failed:
+            return failed
         except grpc.aio.AioRpcError as error:
-            raise SuiteFailed(
-                f"the models were not registered: {error.code().name} {error.details()}"
-            ) from error
+            return SuiteFailed(f"the models were not registered: {error.code().name} {error.details()}")
         for _, keeper in self._keepers:
             if keeper.unit.name.partition("-")[0] == "ranking":
                 keeper.state.versions = versions
         self._state.phase = Phase.RUNNING
         self._state.serving_after_s = self._clock.monotonic() - began
         self._changed()
+        return None
 
     async def _serving(self, *names: str) -> None:
         """Waits for processes.

@@ -1,0 +1,1 @@
+"""The acts of `trunkline demo` that come with it."""
