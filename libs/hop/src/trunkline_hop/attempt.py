@@ -81,7 +81,8 @@ class Attempt:
         """It was answered with OK."""
         if self._open:
             now = self._upstream.clock.monotonic()
-            self._method.latencies.add(now - self._started)
+            if self._method.options.hedge:
+                self._method.latencies.add(now - self._started)
             self.endpoint.breaker.succeeded(self._permit, now)
             self._end(grpc.StatusCode.OK, now)
 
@@ -93,7 +94,7 @@ class Attempt:
         breaker = self.endpoint.breaker
         now = self._upstream.clock.monotonic()
         breaker.succeeded(self._permit, now)
-        self._permit = breaker.admit(now)
+        self._permit = breaker.permit
 
     def failed(self, error: grpc.aio.AioRpcError) -> Fault:
         """It ended with a status; returns the fault that this is."""

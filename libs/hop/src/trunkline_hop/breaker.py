@@ -65,6 +65,11 @@ class Breaker:
         """`closed`, `open` or `half-open`."""
         return self._machine.current_state
 
+    @property
+    def permit(self) -> int:
+        """The permit of what may go on without asking; REFUSED unless closed. Takes no probe's place."""
+        return self._generation if self._closed else REFUSED
+
     def admit(self, now: float) -> int:
         """A permit for one attempt, or REFUSED.
 

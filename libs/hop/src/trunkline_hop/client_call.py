@@ -178,9 +178,7 @@ class ClientCall:
         except TimeoutError:
             raise TooLate("DEADLINE_EXCEEDED", f"no endpoint of {self._upstream.name} in time") from None
 
-    def _retry_in(
-        self, fault: Fault, attempt: Attempt | None, error: grpc.aio.AioRpcError | None
-    ) -> float | None:
+    def _retry_in(self, fault: Fault, error: grpc.aio.AioRpcError) -> float | None:
         """Seconds to wait before the next attempt; None when this fault is the answer.
 
         A server's pushback is obeyed to the letter. Its RetryInfo is about itself: another endpoint is tried
@@ -190,7 +188,7 @@ class ClientCall:
             return None
         upstream = self._upstream
         now = upstream.clock.monotonic()
-        wait_s = pushback_s(tuple(error.trailing_metadata() or ())) if error is not None else None
+        wait_s = pushback_s(tuple(error.trailing_metadata() or ()))
         if wait_s is None:
             wait_s = backoff_s(self._tries, upstream.settings, upstream.random)
             if (
@@ -205,14 +203,14 @@ class ClientCall:
             return None
         return wait_s
 
-    async def _again(self, argument: Any, fault: Fault, error: grpc.aio.AioRpcError | None) -> Attempt:
+    async def _again(self, argument: Any, fault: Fault, error: grpc.aio.AioRpcError) -> Attempt:
         """The next attempt after one failed.
 
         Raises:
             Fault: the one given, when there is no further attempt.
         """
         while True:
-            wait_s = self._retry_in(fault, self._attempt, error)
+            wait_s = self._retry_in(fault, error)
             if wait_s is None:
                 raise fault
             await self._sleep(wait_s)

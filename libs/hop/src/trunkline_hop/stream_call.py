@@ -66,7 +66,7 @@ class StreamCall(
         self._reply: R | None = None
         self._callbacks: list[Callable[[Any], None]] = []
         self._starting: asyncio.Lock | None = None
-        if upstream.resolved and not extra:
+        if upstream.resolved and not (extra and "wait_for_ready" in extra):
             try:
                 self._attempt = self._begin(self._argument)
             except Fault as fault:

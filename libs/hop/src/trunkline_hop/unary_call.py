@@ -49,7 +49,7 @@ class UnaryCall(ClientCall, grpc.aio.UnaryUnaryCall[Q, R], Generic[Q, R]):
         self._error: BaseException | None = None
         self._answer: R | None = None
         self._over = False
-        if upstream.resolved and not extra:
+        if upstream.resolved and not (extra and "wait_for_ready" in extra):
             try:
                 self._attempt = self._begin(payload)
             except Fault as fault:
