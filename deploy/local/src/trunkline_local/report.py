@@ -63,7 +63,7 @@ def status_table(state: SuiteState) -> Table:
             str(process.metrics_port or "-"),
             str(process.restarts),
             _span_of_time(time.time() - process.started) if process.started else "-",
-            ", ".join(process.versions) or "-",
+            ", ".join(_version(name) for name in process.versions) or "-",
         )
     return table
 
@@ -82,6 +82,12 @@ def traces_table(traces: list[Trace]) -> Table:
             str(trace.errors),
         )
     return table
+
+
+def _version(name: str) -> str:
+    """`fraud v3` of `models/fraud/versions/3`."""
+    _, model, _, version = name.split("/")
+    return f"{model} v{version}"
 
 
 def _span_of_time(seconds: float) -> str:

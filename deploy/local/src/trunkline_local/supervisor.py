@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import groupby
 
 import grpc.aio
@@ -19,6 +20,7 @@ from trunkline_local.state import DataDirectory, Health, Phase, SuiteState
 from trunkline_local.suite import Options, Plan, plan
 
 START_TIMEOUT_S = 60.0
+VERSIONS_POLL_S = 5.0
 STOP_GRACE_S = 12.0
 """More than a service's own drain, which ends it within its grace."""
 
@@ -80,6 +82,13 @@ class Supervisor:
                 if starting.done():
                     failure = starting.result()
                     if failure is None:
+                        tasks.append(
+                            group.create_task(
+                                self._follow_versions(
+                                    _first(planned, "registry"), [model.name for model in models]
+                                )
+                            )
+                        )
                         await stopping
             finally:
                 for task in (*tasks, starting, stopping):
@@ -107,15 +116,14 @@ class Supervisor:
         """
         began = self._clock.monotonic()
         names = [model.name for model in models]
-        registry = planned.targets["registry"].split(",")[0]
-        features = planned.targets["features"].split(",")[0]
+        registry, features = _first(planned, "registry"), _first(planned, "features")
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await self._serving("registry", "features")
                 await catalog.declare_views(features, models)
                 await catalog.register(registry, models)
                 await self._serving(*(keeper.unit.name for _, keeper in self._keepers))
-                versions = await catalog.in_production(registry, names)
+                await self._read_versions(registry, names)
         except TimeoutError:
             waiting = [k.unit.name for _, k in self._keepers if not k.serving.is_set()]
             return SuiteFailed(
@@ -125,13 +133,24 @@ class Supervisor:
             return failed
         except grpc.aio.AioRpcError as error:
             return SuiteFailed(f"the models were not registered: {error.code().name} {error.details()}")
-        for _, keeper in self._keepers:
-            if keeper.unit.name.partition("-")[0] == "ranking":
-                keeper.state.versions = versions
         self._state.phase = Phase.RUNNING
         self._state.serving_after_s = self._clock.monotonic() - began
         self._changed()
         return None
+
+    async def _read_versions(self, registry: str, models: Sequence[str]) -> None:
+        versions = await catalog.in_production(registry, models)
+        for _, keeper in self._keepers:
+            if keeper.unit.name.partition("-")[0] == "ranking":
+                keeper.state.versions = versions
+
+    async def _follow_versions(self, registry: str, models: Sequence[str]) -> None:
+        """Keeps the versions in the state those that are in production. A registry that is away changes nothing."""
+        while True:
+            await asyncio.sleep(VERSIONS_POLL_S)
+            with suppress(grpc.aio.AioRpcError):
+                await self._read_versions(registry, models)
+                self._changed()
 
     async def _serving(self, *names: str) -> None:
         """Waits for processes.
@@ -179,3 +198,8 @@ class Supervisor:
         self._state.processes = [keeper.state for _, keeper in self._keepers]
         self._data.write(self._state)
         self._report(self._state)
+
+
+def _first(planned: Plan, service: str) -> str:
+    """Address of the first replica."""
+    return planned.targets[service].split(",")[0]

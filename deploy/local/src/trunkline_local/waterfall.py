@@ -11,7 +11,7 @@ from rich.text import Text
 
 from trunkline_local.spans import Kind, Span
 
-BAR_WIDTH = 40
+BAR_WIDTH = 26
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")
 
 
@@ -90,13 +90,13 @@ def waterfall(spans: Sequence[Span]) -> RenderableType:
         pad_edge=False,
     )
     tree.add_column("service")
-    tree.add_column("span", overflow="fold")
-    tree.add_column("", min_width=BAR_WIDTH, no_wrap=True)
+    tree.add_column("span", no_wrap=True)
+    tree.add_column("", width=BAR_WIDTH, no_wrap=True)
     for heading in ("at ms", "took", "self"):
         tree.add_column(heading, justify="right")
     for line in lines(spans):
         span = line.span
-        name = Text("  " * line.depth + _short(span.name))
+        name = Text(" " * line.depth + _label(span))
         if span.error:
             name.append(f"  {span.error}", style="bold red")
         tree.add_row(
@@ -116,10 +116,10 @@ def waterfall(spans: Sequence[Span]) -> RenderableType:
     return Group(tree, Text(), share)
 
 
-def _short(name: str) -> str:
-    """`trunkline.ranking.v1.RankingService/ScoreTransaction` without its package."""
-    service, slash, method = name.rpartition("/")
-    return f"{service.rpartition('.')[2]}{slash}{method}"
+def _label(span: Span) -> str:
+    """The method without its service, which the column before says; `→` for the side that calls."""
+    method = span.name.rpartition("/")[2]
+    return f"→ {method}" if span.kind == Kind.CLIENT else method
 
 
 def _bar(span: Span, start: int, total: int) -> str:

@@ -148,8 +148,8 @@ class _Play:
         began = time.monotonic()
         await self._warm(history)
         self._print(
-            f"{len(history)} past transactions became {len(self._activity.customers)} customers' and "
-            f"{len(self._activity.terminals)} terminals' features in {time.monotonic() - began:.1f} s"
+            f"{len(history)} past transactions are now features of {len(self._activity.customers)} customers and "
+            f"{len(self._activity.terminals)} terminals ({time.monotonic() - began:.1f} s)"
         )
         await self._stream(stream)
         self._expect()
@@ -250,9 +250,9 @@ class _Play:
     def _line(self, began: float) -> None:
         tally = self._tally
         self._print(
-            f"{tally.scored:6} scored, {tally.scored / (time.monotonic() - began):4.0f}/s   "
-            f"fraud so far {tally.right + tally.missed:3}   flagged {tally.right + tally.wrong:3}   "
-            f"precision {tally.precision:4.0%}   recall {tally.recall:4.0%}"
+            f"{tally.scored:5} scored {tally.scored / (time.monotonic() - began):4.0f}/s  "
+            f"fraud {tally.right + tally.missed:3}  flagged {tally.right + tally.wrong:3}  "
+            f"precision {tally.precision:4.0%}  recall {tally.recall:4.0%}"
         )
 
     def _observe(self, source: Transactions, place: int) -> None:

@@ -1,0 +1,128 @@
+"""The command: help that teaches, refusals with reasons, and one whole life of a suite."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+from trunkline_local import catalog
+from trunkline_local.__main__ import app
+from trunkline_local.demo import acts
+from trunkline_local.embedded import free_port
+
+run = CliRunner().invoke
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status", "logs", "trace", "demo"])
+def test_every_command_says_what_it_is_for(command):
+    assert command in run(app, ["--help"]).output
+    answer = run(app, [command, "--help"])
+    assert answer.exit_code == 0
+    assert len(answer.output) > 200
+
+
+def test_where_nothing_runs_every_command_says_so(tmp_path):
+    where = ["--data-dir", str(tmp_path)]
+    assert run(app, ["status", *where]).exit_code == 3
+    assert json.loads(run(app, ["status", "--json", *where]).output) == {"running": False}
+    assert "nothing runs" in run(app, ["down", *where]).output
+    for command in (["logs", "features"], ["trace"]):
+        answer = run(app, [*command, *where])
+        assert answer.exit_code == 1
+        assert "no " in answer.output
+
+
+def test_replicas_are_written_as_name_and_number(tmp_path):
+    answer = run(app, ["up", "--replicas", "ranking", "--data-dir", str(tmp_path)])
+    assert answer.exit_code == 2
+
+
+def test_the_fraud_act_is_installed():
+    assert "fraud" in [act.title.partition(":")[0] for act in acts()]
+
+
+def free_base():
+    """A port with room for the suite's others behind it."""
+    while True:
+        base = free_port()
+        taken = []
+        for port in (base + offset + more for offset in (0, 1, 3, 6) for more in (0, 1000)):
+            with socket.socket() as listener:
+                taken.append(port > 65000 or listener.connect_ex(("127.0.0.1", port)) == 0)
+        if not any(taken):
+            return base
+
+
+def trunkline(*argv, check=True):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "trunkline_local", *argv],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=check,
+    )
+
+
+async def test_a_suite_comes_up_restarts_what_dies_survives_its_supervisor_and_goes_down(tmp_path):
+    where = ["--data-dir", str(tmp_path / "suite")]
+    base = free_base()
+    up = ["up", "--detach", "--port-base", str(base), *where]
+
+    def status():
+        return json.loads(trunkline("status", "--json", *where, check=False).stdout)
+
+    def processes():
+        return {process["name"]: process for process in status()["processes"]}
+
+    try:
+        assert f"127.0.0.1:{base}" in trunkline(*up).stdout
+        first = processes()
+        assert {process["health"] for process in first.values()} == {"SERVING"}
+        assert first["ranking"]["versions"] == ["models/fraud/versions/1"]
+        assert "already running" in trunkline(*up).stdout
+
+        os.kill(first["features"]["pid"], signal.SIGKILL)
+        async with asyncio.timeout(30):
+            while (again := processes()["features"])["restarts"] == 0 or again["health"] != "SERVING":
+                pass
+        assert again["pid"] != first["features"]["pid"]
+
+        # The supervisor is killed: its children go with it, and the next start finds everything where it was.
+        children = [psutil.Process(process["pid"]) for process in processes().values()]
+        os.kill(status()["pid"], signal.SIGKILL)
+        _, alive = await asyncio.to_thread(psutil.wait_procs, children, 20)
+        assert alive == []
+        assert status() == {"running": False}
+        trunkline(*up)
+        assert await catalog.in_production(f"127.0.0.1:{base + 6}", ["models/fraud"]) == [
+            "models/fraud/versions/1"
+        ]
+        children = [psutil.Process(process["pid"]) for process in processes().values()]
+    finally:
+        down = trunkline("down", *where, check=False)
+    assert "stopped" in down.stdout
+    _, alive = await asyncio.to_thread(psutil.wait_procs, children, 20)
+    assert alive == []
+
+
+def test_a_start_that_fails_quotes_the_log_and_leaves_nothing_running(tmp_path, monkeypatch):
+    bundle = tmp_path / "models" / "fraud" / "artifact"
+    bundle.mkdir(parents=True)
+    (bundle / "model.onnx").write_bytes(b"not a model")
+    (bundle / "signature.json").write_text("{}")
+    where = ["--data-dir", str(tmp_path / "suite")]
+    answer = trunkline(
+        "up", "--detach", "--port-base", "0", "--models", str(tmp_path / "models"), *where, check=False
+    )
+    assert answer.returncode == 1
+    assert "trunkline:" in answer.stdout
+    assert json.loads(trunkline("status", "--json", *where, check=False).stdout) == {"running": False}

@@ -1,0 +1,79 @@
+"""The plan: ports, replicas, and exactly the settings of each service."""
+
+import socket
+
+import pytest
+
+from trunkline_local.services import environment
+from trunkline_local.state import DataDirectory
+from trunkline_local.suite import Options, WrongOptions, check_environment, plan
+
+
+@pytest.fixture
+def planned(tmp_path, monkeypatch):
+    monkeypatch.delenv("TRUNKLINE_REDIS_URL", raising=False)
+    monkeypatch.delenv("TRUNKLINE_POSTGRES_DSN", raising=False)
+
+    def planned(**options):
+        return plan(
+            Options(tmp_path, **{"port_base": 0} | options), DataDirectory(tmp_path), 4317, ("models/fraud",)
+        )
+
+    return planned
+
+
+def by_name(plan):
+    return {process.unit.name: process for process in plan.processes}
+
+
+def test_replicas_have_ports_of_their_own_and_callers_know_all_of_them(planned):
+    found = planned(replicas={"ranking": 3})
+    names = [process.unit.name for process in found.processes]
+    assert names == [
+        "valkey",
+        "postgres",
+        "gateway",
+        "features",
+        "ranking",
+        "ranking-2",
+        "ranking-3",
+        "registry",
+    ]
+    targets = found.targets["ranking"].split(",")
+    assert len(set(targets)) == 3
+    gateway = by_name(found)["gateway"].unit.command().environment
+    assert gateway["TRUNKLINE_RANKING"] == found.targets["ranking"]
+
+
+def test_every_service_gets_its_own_settings_and_no_inherited_ones(planned, monkeypatch):
+    monkeypatch.setenv("TRUNKLINE_REDIS_URL", "redis://elsewhere:6379/0")
+    found = by_name(planned())
+    assert "valkey" not in found
+    assert found["features"].needs == ()
+    assert found["features"].unit.command().environment["TRUNKLINE_REDIS_URL"] == "redis://elsewhere:6379/0"
+    for name in ("gateway", "ranking", "registry"):
+        assert "TRUNKLINE_REDIS_URL" not in found[name].unit.command().environment
+    monkeypatch.setenv("TRUNKLINE_ANYTHING", "1")
+    assert [name for name in environment({"PORT": "1"}) if name.startswith("TRUNKLINE_")] == [
+        "TRUNKLINE_PORT"
+    ]
+
+
+def test_a_setting_that_nobody_would_read_stops_the_start():
+    check_environment({"TRUNKLINE_REDIS_URL": "redis://x", "PATH": "/bin"})
+    with pytest.raises(WrongOptions, match="TRUNKLINE_REDIS: not read here"):
+        check_environment({"TRUNKLINE_REDIS": "redis://x"})
+
+
+@pytest.mark.parametrize("replicas", [{"gateway": 2}, {"ranking": 0}, {"speling": 2}])
+def test_replicas_that_cannot_be_are_refused(planned, replicas):
+    with pytest.raises(WrongOptions, match="--replicas"):
+        planned(replicas=replicas)
+
+
+def test_a_port_that_is_taken_names_the_way_out(planned):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        with pytest.raises(WrongOptions, match="--port-base"):
+            planned(port_base=listener.getsockname()[1])
