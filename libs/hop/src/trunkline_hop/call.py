@@ -10,8 +10,9 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from trunkline_hop.client_settings import MESSAGE_BYTES
 from trunkline_hop.context import Context, Principal, Priority
-from trunkline_hop.errors import Cancelled
+from trunkline_hop.errors import Cancelled, Overloaded
 from trunkline_hop.options import Method
 
 MODEL_VERSION_KEY = "x-trunkline-model-version"
@@ -143,9 +144,16 @@ class Call:
         return message
 
     async def write(self, message: Any) -> None:
-        """Sends one message of a server stream; waits while the client's window is full."""
+        """Sends one message of a server stream; waits while the client's window is full.
+
+        Raises:
+            Cancelled: the caller is gone.
+            Overloaded: TOO_LARGE, over the message limit.
+        """
+        data = self.serialize(message)
+        check_size(data)
         try:
-            await self.transport.write(self.serialize(message))
+            await self.transport.write(data)
         except grpc.aio.InternalError:
             # The transport refuses a batch only when the stream is gone.
             raise Cancelled("CANCELLED", "the caller went away") from None
@@ -156,6 +164,18 @@ class Call:
         """The messages of a client stream."""
         while (message := await self.read()) is not None:
             yield message
+
+
+def check_size(data: bytes) -> None:
+    """Refuses an answer that no peer would take.
+
+    Raises:
+        Overloaded: TOO_LARGE.
+    """
+    if len(data) > MESSAGE_BYTES:
+        raise Overloaded(
+            "TOO_LARGE", f"the answer has {len(data)} bytes; a message has at most {MESSAGE_BYTES}"
+        )
 
 
 def _identity(data: Any) -> Any:

@@ -24,7 +24,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from trunkline_hop.call import Call, Handler
+from trunkline_hop.call import Call, Handler, check_size
 from trunkline_hop.errors import BadRequest, Unimplemented
 from trunkline_hop.options import Method, method_of
 from trunkline_hop.rules import validator
@@ -102,7 +102,9 @@ def _handler(descriptor: MethodDescriptor, function: Callable[..., Any]) -> Hand
             request = parse(call.request)
             if validate is not None:
                 validate(request)
-            call.response = serialize(await function(request, call))
+            response = serialize(await function(request, call))
+            check_size(response)
+            call.response = response
 
         return unary
 
@@ -122,7 +124,9 @@ def _handler(descriptor: MethodDescriptor, function: Callable[..., Any]) -> Hand
             return
         response = await function(request, call)
         if not descriptor.server_streaming:
-            call.response = call.serialize(response)
+            data = call.serialize(response)
+            check_size(data)
+            call.response = data
 
     return stream
 

@@ -76,11 +76,11 @@ class Observe:
                 raise
         except ExceptionGroup as group:
             # What a handler's TaskGroup makes of a fault.
-            fault = _only_fault(group)
-            if fault is None:
+            only = _only_fault(group)
+            if only is None:
                 self._unexpected(call)
             else:
-                self._fail(call, fault)
+                self._fail(call, only)
         except Exception:
             self._unexpected(call)
         finally:

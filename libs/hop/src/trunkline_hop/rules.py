@@ -130,19 +130,16 @@ def _field_checks(field: FieldDescriptor, seen: dict[str, _Recursion]) -> Iterab
         value_checks.append(_value_check(field, rule.name, argument))
     if value_checks:
         yield from _apply(name, field, has_presence, value_checks)
-    if _is_map(field):
-        value = field.message_type.fields_by_name["value"]
-        below = _message_check(value.message_type, seen) if value.message_type is not None else None
-        if below is not None:
-            yield _below_map(name, below)
-    elif field.message_type is not None:
-        below = _message_check(field.message_type, seen)
-        if below is not None:
-            yield _below(name, field.is_repeated, below)
+    if field.message_type is None:
+        return
+    inner = field.message_type.fields_by_name["value"].message_type if _is_map(field) else field.message_type
+    below = _message_check(inner, seen) if inner is not None else None
+    if below is not None:
+        yield _below_map(name, below) if _is_map(field) else _below(name, field.is_repeated, below)
 
 
 def _is_map(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
+    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
 
 
 def _required(name: str, has_presence: bool, field: FieldDescriptor) -> Check:

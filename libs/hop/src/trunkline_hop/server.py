@@ -17,7 +17,7 @@ from trunkline_hop import health, tls
 from trunkline_hop.admission import Admission
 from trunkline_hop.call import Handler
 from trunkline_hop.channel import Channel, connect
-from trunkline_hop.client_settings import ClientSettings
+from trunkline_hop.client_settings import MESSAGE_BYTES, ClientSettings
 from trunkline_hop.clock import Clock, SystemClock
 from trunkline_hop.handlers import Dispatcher, Proxy, Servicer, proxy_handlers, servicer_handlers
 from trunkline_hop.layers import Admit, Observe, bound, identify, stack
@@ -26,7 +26,7 @@ from trunkline_hop.monitoring import MonitoringPort
 from trunkline_hop.settings import ServiceSettings, SettingsT
 from trunkline_hop.telemetry import Tracing
 
-MESSAGE_LIMIT_BYTES = 16 * 1024 * 1024
+MESSAGE_LIMIT_BYTES = MESSAGE_BYTES
 _METRICS_PORT_OFFSET = 1000
 _READINESS_INTERVAL_S = 0.25
 _SHUTDOWN_GRACE_S = 5.0

@@ -239,6 +239,7 @@ def _retry_after(details: status_pb2.Status) -> timedelta | None:
     if retry is None:
         return None
     try:
-        return retry.retry_delay.ToTimedelta()
+        delay: timedelta = retry.retry_delay.ToTimedelta()
     except (OverflowError, ValueError):  # a peer's nonsense: no time is known
         return None
+    return delay
