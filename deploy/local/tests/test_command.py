@@ -78,7 +78,7 @@ async def test_a_suite_comes_up_restarts_what_dies_survives_its_supervisor_and_g
     up = ["up", "--detach", "--port-base", str(base), *where]
 
     def status():
-        return json.loads(trunkline("status", "--json", *where, check=False).stdout)
+        return json.loads(run(app, ["status", "--json", *where]).output)
 
     def processes():
         return {process["name"]: process for process in status()["processes"]}
@@ -92,8 +92,10 @@ async def test_a_suite_comes_up_restarts_what_dies_survives_its_supervisor_and_g
 
         os.kill(first["features"]["pid"], signal.SIGKILL)
         async with asyncio.timeout(30):
-            while (again := processes()["features"])["restarts"] == 0 or again["health"] != "SERVING":
-                pass
+            while True:
+                again = (await asyncio.to_thread(processes))["features"]
+                if again["restarts"] and again["health"] == "SERVING":
+                    break
         assert again["pid"] != first["features"]["pid"]
 
         # The supervisor is killed: its children go with it, and the next start finds everything where it was.
