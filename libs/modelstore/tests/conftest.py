@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import random
 import threading
@@ -17,6 +18,7 @@ from trunkline_modelstore.registry import Event
 
 MODEL = "models/fraud"
 BOUND_S = 20.0
+POLL_S = 0.005
 CHUNK = 1000
 
 
@@ -156,8 +158,8 @@ async def until(condition: Callable[[], object]) -> None:
     """Waits for a condition on the event loop's state, with a bound."""
     async with asyncio.timeout(BOUND_S):
         while not condition():
-            # A thread's end reaches the loop through its queue: let it.
-            await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.Event().wait(), POLL_S)
 
 
 @pytest.fixture(name="until")

@@ -8,7 +8,6 @@ import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +16,8 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from trunkline_hop import context
-from trunkline_hop.errors import Fault, NotAllowed, NotFound, Overloaded, Unavailable
-from trunkline_modelstore import memory, threads
+from trunkline_hop.errors import Fault, NotAllowed, Overloaded, Unavailable
+from trunkline_modelstore import faults, memory, threads
 from trunkline_modelstore.backoff import Backoff
 from trunkline_modelstore.cache import Cache, Damaged
 from trunkline_modelstore.knowngood import KnownGood
@@ -38,7 +37,6 @@ log = structlog.get_logger("trunkline.modelstore")
 PRESSURE = 0.8
 """Share of memory in use from which versions that no serving set names are given up."""
 _MEMORY_INTERVAL_S = 2.0
-_RETRY_AFTER = timedelta(seconds=1)
 _REMEMBERED = 1024
 """How many versions asked for by name, and how many failures, are remembered."""
 _TRIES = 3
@@ -206,13 +204,13 @@ class ModelStore(Generic[M]):
             raise self._not_in_force(name)
         model = model_of(name)
         if model not in self._models:
-            raise _unknown("MODEL_UNKNOWN", model or name)
+            raise faults.unknown("MODEL_UNKNOWN", model or name)
         version = self._named.get(name)
         if version is None:
             version = await self._registry.get(name)
             version.check()
             if version.name != name:
-                raise _unknown("VERSION_UNKNOWN", name)
+                raise faults.unknown("VERSION_UNKNOWN", name)
             self._remember(version)
         loop = asyncio.get_running_loop()
         until = loop.time() + self._wait_s
@@ -222,7 +220,7 @@ class ModelStore(Generic[M]):
             until = min(until, call.deadline - 0.1 * self._wait_s)
         for _ in range(_TRIES):
             if isinstance(refused := self._errors.get(version.key), NotAllowed):
-                raise _again(refused)
+                raise faults.again(refused)
             task = self._demand(version)
             await asyncio.wait([task], timeout=max(0.0, until - loop.time()))
             if (resident := self._residents.find(version.key)) is not None:
@@ -231,19 +229,19 @@ class ModelStore(Generic[M]):
                 break
             fault = self._errors.get(version.key)
             if isinstance(fault, Overloaded | NotAllowed):
-                raise _again(fault)
+                raise faults.again(fault)
             if fault is not None:
                 break
-        raise _loading(name)
+        raise faults.loading(name)
 
     def _not_in_force(self, model: str) -> Fault:
         if model not in self._serving:
-            return _unknown("MODEL_UNKNOWN", model) if self._synced else _loading(model)
+            return faults.unknown("MODEL_UNKNOWN", model) if self._synced else faults.loading(model)
         production = self._production(model)
         if production is None:
             return NotAllowed("NOT_SERVING", f"{model} has no version in production", subject=model)
         fault = self._errors.get(production.key)
-        return _again(fault) if isinstance(fault, NotAllowed) else _loading(model)
+        return faults.again(fault) if isinstance(fault, NotAllowed) else faults.loading(model)
 
     def _demand(self, version: Version) -> asyncio.Task[None]:
         """The task that loads a version once, for everybody who asked for it by name."""
@@ -361,13 +359,13 @@ class ModelStore(Generic[M]):
         try:
             await self._loading.bring(version)
         except Damaged as fault:
-            self._failed(version, Unavailable("LOADING", fault.message, retry_after=_RETRY_AFTER))
+            self._failed(version, Unavailable("LOADING", fault.message, retry_after=faults.RETRY_AFTER))
         except Fault as fault:
             self._failed(version, fault)
         except Exception as error:
             log.exception("loading failed", version=version.name)
             what = f"{version.name} failed to load: {type(error).__name__}"
-            self._failed(version, Unavailable("LOADING", what, retry_after=_RETRY_AFTER))
+            self._failed(version, Unavailable("LOADING", what, retry_after=faults.RETRY_AFTER))
         else:
             self._errors.pop(version.key, None)
             return True
@@ -434,21 +432,3 @@ class ModelStore(Generic[M]):
     def _forget_errors(self, model: str) -> None:
         for key in [key for key in self._errors if model_of(key[0]) == model]:
             del self._errors[key]
-
-
-def _loading(name: str) -> Unavailable:
-    return Unavailable(
-        "LOADING", f"{name} is not in memory yet", retry_after=_RETRY_AFTER, metadata={"model": name}
-    )
-
-
-def _unknown(reason: str, name: str) -> NotFound:
-    kind = "model" if reason == "MODEL_UNKNOWN" else "version"
-    return NotFound(reason, f"no {kind} {name} here", resource_type=kind, resource_name=name)
-
-
-def _again(fault: NotAllowed | Overloaded) -> Fault:
-    """The same fault for another caller: a raised exception collects the frames it passed."""
-    if isinstance(fault, NotAllowed):
-        return NotAllowed(fault.reason, fault.message, subject=fault.subject, metadata=fault.metadata)
-    return Overloaded(fault.reason, fault.message, retry_after=fault.retry_after, metadata=fault.metadata)

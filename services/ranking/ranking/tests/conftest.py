@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import time
@@ -33,6 +34,7 @@ from trunkline_registry.__main__ import build as build_registry
 from trunkline_registry.settings import Settings as RegistrySettings
 
 BOUND_S = 30.0
+POLL_S = 0.005
 ARTIFACT = next(
     parent / "models/fraud/artifact"
     for parent in Path(__file__).parents
@@ -91,8 +93,8 @@ async def until(condition: Callable[[], Awaitable[Any]]) -> Any:
     """Waits until a condition holds, with a bound; returns what it gave."""
     async with asyncio.timeout(BOUND_S):
         while not (value := await condition()):
-            # A turn of a thread, so that servers in this loop get theirs.
-            await asyncio.to_thread(lambda: None)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.Event().wait(), POLL_S)
         return value
 
 

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trunkline_ranking.features import Online
@@ -25,6 +25,7 @@ def at(time):
     return Transaction("c", "t", 10.0, time)
 
 
+@settings(deadline=None)
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_request_features_are_what_the_model_was_trained_on(time):
     values = {name: float(of(at(time))) for name, of in REQUEST_FEATURES.items()}
@@ -46,6 +47,7 @@ def test_without_values_a_row_has_the_defaults_and_says_so():
     assert assemble(SIGNATURE, at(NOON), None) == ([1.0, 10.0, 2.0, 3.0], NAMES)
 
 
+@settings(deadline=None)
 @given(st.lists(st.builds(Online, st.none() | st.floats(-9, 9), st.booleans()), min_size=3, max_size=3))
 def test_what_is_not_fresh_is_named_and_what_is_missing_has_its_default(online):
     online = [Online(read.value, read.fresh and read.value is not None) for read in online]
