@@ -20,17 +20,7 @@ SERVICES: dict[str, ServiceDescriptor] = {
 
 
 def routes(settings: Settings) -> dict[str, tuple[ServiceDescriptor, str]]:
-    """The services that have an address: name -> (service, address).
-
-    Raises:
-        ValueError: none has.
-    """
-    offered = {
+    """The services that have an address: name -> (service, address)."""
+    return {
         name: (service, target) for name, service in SERVICES.items() if (target := getattr(settings, name))
     }
-    if not offered:
-        raise ValueError(
-            "no service to offer: set at least one of "
-            + ", ".join(f"TRUNKLINE_{name.upper()}" for name in SERVICES)
-        )
-    return offered

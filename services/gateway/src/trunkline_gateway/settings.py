@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
 
-from trunkline_hop.settings import ServiceSettings
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from trunkline_hop.resolver import Target
+from trunkline_hop.settings import PREFIX, ServiceSettings
+
+ADDRESSES = ("features", "ranking", "registry")
+"""The settings that hold an address."""
 
 
 class Settings(ServiceSettings):
@@ -21,3 +28,22 @@ class Settings(ServiceSettings):
     """Address of ranking."""
     registry: str = ""
     """Address of the model registry."""
+
+    @field_validator(*ADDRESSES)
+    @classmethod
+    def _address(cls, value: str) -> str:
+        try:
+            if value:
+                Target.parse(value)
+        except ValueError as error:
+            raise PydanticCustomError("address", "{reason}", {"reason": str(error)}) from None
+        return value
+
+    @model_validator(mode="after")
+    def _some_address(self) -> Self:
+        if not any(getattr(self, name) for name in ADDRESSES):
+            names = ", ".join(PREFIX + name.upper() for name in ADDRESSES)
+            raise PydanticCustomError(
+                "address", "no service to offer: set at least one of {names}", {"names": names}
+            )
+        return self
