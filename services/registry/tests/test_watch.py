@@ -235,7 +235,7 @@ async def test_a_sweep_keeps_the_last_set_of_each_model_however_old(
 def test_memory_gives_all_that_follows_or_says_that_it_cannot(asked: int, batches: list[int]) -> None:
     async def truth() -> None:
         recent = Recent()
-        recent.found(Position("s", 0))
+        recent.found(Position("s", 0), 0)
         revision = 0
         for size in batches:
             recent.add([Change(n, ServingSet("m", ())) for n in range(revision + 1, revision + size + 1)])
@@ -247,3 +247,14 @@ def test_memory_gives_all_that_follows_or_says_that_it_cannot(asked: int, batche
             assert asked + 256 < revision
 
     asyncio.run(truth())
+
+
+def test_a_store_that_is_behind_what_a_watcher_read_has_gone_back() -> None:
+    recent = Recent()
+    assert recent.found(Position("s", 1), recent.reached) == 1
+    before = recent.reached
+    recent.reached = 2  # a watcher read on while the listener asked
+    recent.found(Position("s", 1), before)
+    assert recent.era == 0
+    recent.found(Position("s", 1), recent.reached)
+    assert recent.era == 1

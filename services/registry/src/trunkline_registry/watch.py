@@ -125,14 +125,22 @@ class Recent:
         """Grows when the store turns out to be another one, or to have gone back in time."""
         self.signal = asyncio.Event()
         """Set, and replaced by a new one, when there is something new."""
+        self.reached = 0
+        """The last revision that anybody here has read, a watcher perhaps before the listener."""
         self._changes: deque[Change] = deque(maxlen=RECENT_CHANGES)
 
-    def found(self, position: Position) -> int:
-        """Says where the store is now. Returns the revision to read on from."""
+    def found(self, position: Position, reached: int) -> int:
+        """Says where the store is now. Returns the revision to read on from.
+
+        Args:
+            position: what the store said.
+            reached: `self.reached` before it was asked: it has gone back if it is before that.
+        """
         known = self.position
-        if known is None or known.store != position.store or known.revision > position.revision:
+        if known is None or known.store != position.store or position.revision < reached:
             self._changes.clear()
             self.position = position
+            self.reached = max(self.reached, position.revision) if known is None else position.revision
             self.era += known is not None
             self._wake()
             return position.revision
@@ -143,6 +151,7 @@ class Recent:
         if self.position is not None and changes:
             self._changes.extend(changes)
             self.position = Position(self.position.store, changes[-1].revision)
+            self.reached = max(self.reached, changes[-1].revision)
             self._wake()
 
     def after(self, revision: int) -> Sequence[Change] | None:
@@ -200,6 +209,7 @@ class Watch:
                         if not wanted or change.serving.model_id in wanted:
                             yield Serving(cursor, change.serving)
                 whole = False
+            self.recent.reached = max(self.recent.reached, cursor.revision)
             yield Synced(cursor, whole)
             while era == self.recent.era:
                 signal = self.recent.signal
@@ -211,10 +221,12 @@ class Watch:
                     batch = await self.history.since(cursor.revision, BATCH)
                 for change in batch:
                     cursor = Position(cursor.store, change.revision)
+                    self.recent.reached = max(self.recent.reached, cursor.revision)
                     if not wanted or change.serving.model_id in wanted:
                         yield Serving(cursor, change.serving)
                 if not batch:
                     await _either(signal, draining)
+            cursor = None  # revisions of another era say nothing, even if they fit by chance
 
 
 def _sets(state: State, models: Collection[str]) -> Sequence[ServingSet]:

@@ -116,5 +116,6 @@ def _patience() -> float:
 
 
 async def _configure(connection: AsyncConnection[Any]) -> None:
+    await connection.set_autocommit(True)
     await connection.execute(_SESSION)
-    await connection.commit()
+    await connection.set_autocommit(False)

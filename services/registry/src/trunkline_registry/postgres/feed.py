@@ -74,12 +74,15 @@ class Feed:
     async def _follow(self, connection: AsyncConnection[DictRow], changed: Callable[[], None]) -> None:
         rows = PostgresRows(connection)
         while True:
+            reached = self.recent.reached
             async with asyncio.timeout(STEP_S):
                 position = await rows.position()
-            revision = self.recent.found(position)
+            revision = self.recent.found(position, reached)
             while revision < position.revision:
                 async with asyncio.timeout(STEP_S):
                     changes = await rows.since(revision, BATCH)
+                if not changes:
+                    break  # it went back just now; the next look sees that
                 self.recent.add(changes)
                 revision = changes[-1].revision
             self._now(True, changed)
