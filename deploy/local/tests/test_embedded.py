@@ -85,5 +85,6 @@ asyncio.run(main())
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
-    gone, alive = await asyncio.to_thread(psutil.wait_procs, servers, 10)
-    assert (len(gone), alive) == (2, [])
+    _, alive = await asyncio.to_thread(psutil.wait_procs, servers, 10)
+    # A zombie has ended: it waits for an init that may never reap it.
+    assert [server for server in alive if server.status() != psutil.STATUS_ZOMBIE] == []
