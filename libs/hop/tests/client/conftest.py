@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -183,7 +184,7 @@ class Notes:
 
         def handler(method: str, kind: str) -> Any:
             behaviour = shapes[kind]
-            bound = lambda request, context: behaviour(method, request, context)  # noqa: E731
+            bound = partial(behaviour, method)
             message = Note if method == "Create" else Plain
             make = getattr(grpc, f"{kind}_rpc_method_handler")
             return make(bound, message.FromString, Plain.SerializeToString)
