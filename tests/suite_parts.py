@@ -1,0 +1,215 @@
+"""The whole suite inside a test: four servers on real stores, wired by their own `build`."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+from conditions import open_channel, until
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import trunkline_features.__main__ as features_main
+import trunkline_features.settings as features_settings
+import trunkline_gateway.__main__ as gateway_main
+import trunkline_gateway.settings as gateway_settings
+import trunkline_ranking.__main__ as ranking_main
+import trunkline_ranking.settings as ranking_settings
+import trunkline_registry.__main__ as registry_main
+import trunkline_registry.settings as registry_settings
+from trunkline.features.v1 import features_pb2 as fv
+from trunkline.features.v1.features_pb2_grpc import FeatureServiceStub
+from trunkline.ranking.v1 import ranking_pb2 as rk
+from trunkline.ranking.v1.ranking_pb2_grpc import RankingServiceStub
+from trunkline.registry.v1.registry_pb2_grpc import RegistryServiceStub
+from trunkline_hop.server import Server, running
+from trunkline_hop.telemetry import Tracing
+from trunkline_local import catalog
+
+VERSION_KEY = "x-trunkline-model-version"
+DEGRADED_KEY = "x-trunkline-degraded"
+MODEL = "models/fraud"
+
+
+class Client:
+    """The generated stubs over one plain channel, as an outside program uses them."""
+
+    def __init__(self, target: str, **options: Any) -> None:
+        self.channel = open_channel(target, **options)
+        self.features: Any = FeatureServiceStub(self.channel)
+        self.ranking: Any = RankingServiceStub(self.channel)
+        self.registry: Any = RegistryServiceStub(self.channel)
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.channel.close()
+
+
+@dataclass
+class Suite:
+    """Four servers in this process."""
+
+    directory: Path
+    settings: dict[str, Any]
+    servers: dict[str, Server] = field(default_factory=dict)
+    stacks: dict[str, AsyncExitStack] = field(default_factory=dict)
+    exporters: dict[str, InMemorySpanExporter] = field(default_factory=dict)
+    built: dict[str, list[Any]] = field(default_factory=dict)
+    """What each server owns, in the order it was opened."""
+
+    @property
+    def target(self) -> str:
+        """Of the gateway."""
+        return self.servers["gateway"].target
+
+    async def start(self, name: str, kind: Any, build: Any, **settings: Any) -> Server:
+        """Starts a server; `name` may be that of a second replica."""
+        stack = self.stacks[name] = AsyncExitStack()
+        exporter = self.exporters[name] = InMemorySpanExporter()
+        tracing = Tracing(name, 1.0, exporter)
+        stack.callback(tracing.shutdown)
+        owned = self.built[name] = []
+
+        async def watched(server: Server, given: Any) -> None:
+            own = server.own
+
+            async def own_and_tell(manager: Any) -> Any:
+                entered = await own(manager)
+                owned.append(entered)
+                return entered
+
+            server.own = own_and_tell  # type: ignore[method-assign]
+            await build(server, given)
+
+        given = {"port": 0, "metrics_port": 0, "drain_grace_s": 3.0} | settings
+        server = await stack.enter_async_context(running(name, kind(**given), watched, tracing=tracing))
+        self.servers[name] = server
+        return server
+
+    async def start_ranking(self, name: str = "ranking", **settings: Any) -> Server:
+        return await self.start(
+            name,
+            ranking_settings.Settings,
+            ranking_main.build,
+            features=self.servers["features"].target,
+            registry=self.servers["registry"].target,
+            model_cache_dir=self.directory / name,
+            **settings,
+        )
+
+    async def start_features(self, **settings: Any) -> Server:
+        return await self.start(
+            "features",
+            features_settings.Settings,
+            features_main.build,
+            redis_url=self.settings["redis_url"],
+            **settings,
+        )
+
+    async def start_gateway(self, name: str = "gateway", **settings: Any) -> Server:
+        targets = {kind: self.servers[kind].target for kind in ("features", "ranking", "registry")}
+        return await self.start(name, gateway_settings.Settings, gateway_main.build, **(targets | settings))
+
+    async def stop(self, name: str) -> None:
+        """Drains one server."""
+        await self.stacks.pop(name).aclose()
+
+    async def close(self) -> None:
+        for name in reversed(list(self.stacks)):
+            await self.stop(name)
+
+    def spans(self) -> list[Any]:
+        """Every span that ended in any server, by start."""
+        for server in self.servers.values():
+            server.tracing.flush()
+        spans = [span for exporter in self.exporters.values() for span in exporter.get_finished_spans()]
+        return sorted(spans, key=lambda span: span.start_time)
+
+
+@asynccontextmanager
+async def opened(
+    directory: Path, redis_url: str, dsn: str, *, ready: Callable[[Suite], bool] | None = None
+) -> AsyncIterator[Suite]:
+    """A suite that serves the model which ships, on stores that are empty before."""
+    suite = Suite(directory, {"redis_url": redis_url})
+    try:
+        await suite.start(
+            "registry",
+            registry_settings.Settings,
+            registry_main.build,
+            postgres_dsn=dsn,
+            blob_dir=directory / "blobs",
+            postgres_pool_size=4,
+        )
+        await suite.start_features()
+        models = shipped()
+        await until(lambda: all(suite.servers[name].health.serving() for name in ("registry", "features")))
+        await catalog.declare_views(suite.servers["features"].target, models)
+        await catalog.register(suite.servers["registry"].target, models)
+        await suite.start_ranking()
+        await suite.start_gateway()
+        await serving(suite)
+        yield suite
+    finally:
+        await suite.close()
+
+
+async def serving(suite: Suite, name: str = "gateway") -> None:
+    """Returns when a gateway says that everything behind it serves."""
+    health = suite.servers[name].health
+    services = (
+        "trunkline.features.v1.FeatureService",
+        "trunkline.ranking.v1.RankingService",
+        "trunkline.registry.v1.RegistryService",
+    )
+    await until(lambda: all(health.serving(service) for service in services))
+
+
+def shipped() -> list[catalog.Bundle]:
+    """The fraud model of this checkout."""
+    return [model for model in catalog.bundles() if model.name == MODEL]
+
+
+def changed_copy(directory: Path) -> catalog.Bundle:
+    """The same model in files that differ by a byte: another version."""
+    artifact = directory / "models" / "fraud" / "artifact"
+    shutil.copytree(shipped()[0].artifact, artifact)
+    signature = artifact / "signature.json"
+    signature.write_text(signature.read_text() + "\n")
+    return catalog.Bundle("fraud", artifact)
+
+
+def transaction(
+    customer: str = "c1", terminal: str = "t1", amount: float = 25.0, time_s: int = 1_700_000_000
+) -> rk.Transaction:
+    message = rk.Transaction(customer_id=customer, terminal_id=terminal, amount=amount)
+    message.time.seconds = time_s
+    return message
+
+
+def score(
+    customer: str = "c1", terminal: str = "t1", amount: float = 25.0, model: str = ""
+) -> rk.ScoreTransactionRequest:
+    return rk.ScoreTransactionRequest(model=model, transaction=transaction(customer, terminal, amount))
+
+
+def rows(view: str, ids: list[str], value: float = 1.0) -> fv.WriteFeaturesRequest:
+    """One row an entity, with every field of a view of the model that ships."""
+    (described,) = [one for one in shipped()[0].views() if one["name"] == view]
+    columns = [
+        fv.Column(
+            feature=f["name"], values=fv.Values(float64=fv.Float64Values(values=[value] * len(ids)))
+        )
+        for f in described["fields"]
+    ]
+    now_us = time.time_ns() // 1000
+    return fv.WriteFeaturesRequest(
+        view=f"views/{view}", entity_ids=ids, event_times_us=[now_us] * len(ids), columns=columns
+    )
