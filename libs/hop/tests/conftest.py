@@ -107,11 +107,12 @@ async def until(condition: Callable[[], Any]) -> None:
 async def failure(call: Any) -> grpc.aio.AioRpcError:
     """The error that a call ends with."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await asyncio.wait_for(asyncio.ensure_future(_whole(call)), BOUND_S)
+        await asyncio.wait_for(asyncio.ensure_future(whole(call)), BOUND_S)
     return caught.value
 
 
-async def _whole(call: Any) -> Any:
+async def whole(call: Any) -> Any:
+    """The answer, or all of them."""
     if hasattr(call, "__aiter__"):
         return [message async for message in call]
     return await call
@@ -136,4 +137,4 @@ class Details:
 
 
 helpers = sys.modules.setdefault("hop_conditions", type(sys)("hop_conditions"))
-helpers.until, helpers.failure, helpers.Details, helpers.BOUND_S = until, failure, Details, BOUND_S  # type: ignore[attr-defined]
+vars(helpers).update(until=until, failure=failure, whole=whole, Details=Details, BOUND_S=BOUND_S)
