@@ -50,10 +50,11 @@ test: $(VENV)/dev ## every test, on real embedded servers
 test-long: $(VENV)/dev ## the randomised claims at full size
 	$(BIN)/python -m pytest -m long
 
-check: $(VENV)/dev ## format, lint, types, contracts
+check: $(VENV)/dev ## format, lint, types, Dockerfiles, contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(PACKAGES:%=%/src)
+	$(BIN)/hadolint $(shell find services -name Dockerfile)
 	$(BUF_CHECK)
 
 buf: node_modules
