@@ -204,9 +204,7 @@ def rows(view: str, ids: list[str], value: float = 1.0) -> fv.WriteFeaturesReque
     """One row an entity, with every field of a view of the model that ships."""
     (described,) = [one for one in shipped()[0].views() if one["name"] == view]
     columns = [
-        fv.Column(
-            feature=f["name"], values=fv.Values(float64=fv.Float64Values(values=[value] * len(ids)))
-        )
+        fv.Column(feature=f["name"], values=fv.Values(float64=fv.Float64Values(values=[value] * len(ids))))
         for f in described["fields"]
     ]
     now_us = time.time_ns() // 1000
