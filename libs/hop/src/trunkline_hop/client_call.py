@@ -100,18 +100,18 @@ class ClientCall:
             if not self._tracing.recording:
                 return
             options = self._method.options
-            span = self._tracing.tracer.start_span(
-                options.path[1:],
-                attributes={
-                    "rpc.system": "grpc",
-                    "rpc.service": options.service,
-                    "rpc.method": options.name,
-                    "trunkline.upstream": self._upstream.name,
-                },
-            )
+            span = self._tracing.tracer.start_span(options.path[1:])
             context = span.get_span_context()
             if span.is_recording():
                 self._span = span
+                span.set_attributes(
+                    {
+                        "rpc.system": "grpc",
+                        "rpc.service": options.service,
+                        "rpc.method": options.name,
+                        "trunkline.upstream": self._upstream.name,
+                    }
+                )
         if context.is_valid:
             self._headers.append((TRACEPARENT_KEY, _traceparent(context)))
 
@@ -161,22 +161,28 @@ class ClientCall:
         while True:
             if upstream.closed:
                 raise Cancelled("CANCELLED", f"the channel to {upstream.name} was closed")
+            pause_s = None
             if upstream.resolved:
                 try:
                     return self._begin(argument)
-                except Unavailable:
+                except Unavailable as refusal:
                     if not wait_for_ready:
                         raise
-            await self._changed()
+                    if refusal.retry_after is not None:  # an open breaker lets a probe through by then
+                        pause_s = refusal.retry_after.total_seconds()
+            await self._changed(pause_s)
 
-    async def _changed(self) -> None:
-        now = self._upstream.clock.monotonic()
-        left_s = None if self._deadline is None else max(0.0, self._deadline - now)
+    async def _changed(self, pause_s: float | None) -> None:
+        """Waits for the endpoints to change, at most so long and at most until the deadline."""
+        left_s = self.time_remaining()
+        if left_s == 0.0:
+            raise TooLate("DEADLINE_EXCEEDED", f"no endpoint of {self._upstream.name} in time")
+        waits = [wait_s for wait_s in (left_s, pause_s) if wait_s is not None]
         try:
-            async with asyncio.timeout(left_s):
+            async with asyncio.timeout(min(waits, default=None)):
                 await self._upstream.changes()
         except TimeoutError:
-            raise TooLate("DEADLINE_EXCEEDED", f"no endpoint of {self._upstream.name} in time") from None
+            return
 
     def _retry_in(self, fault: Fault, error: grpc.aio.AioRpcError) -> float | None:
         """Seconds to wait before the next attempt; None when this fault is the answer.

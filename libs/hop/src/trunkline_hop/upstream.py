@@ -263,7 +263,7 @@ class Upstream:
             self._look_again.clear()
             try:
                 addresses = await self._target.resolve(self._lookup)
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # UnicodeError: it cannot be a host name
                 # The last known endpoints stay: a resolver that is down takes no server with it.
                 logger.warning("name not resolved", upstream=self.name, error=type(error).__name__)
             else:

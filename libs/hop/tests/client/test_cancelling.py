@@ -163,7 +163,7 @@ async def test_a_call_cancelled_while_it_waits_to_retry_is_cancelled(lab: Any) -
         call = stub.Read(lab.Plain(), timeout=60.0)
         call._deadline += 1e6
         task = asyncio.ensure_future(call)
-        await lab.until(lambda: call._nap is not None)
+        await lab.until(lambda call=call: call._nap is not None)
         call.cancel() if cancel == "call" else task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

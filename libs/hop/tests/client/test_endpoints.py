@@ -175,6 +175,17 @@ async def test_failures_open_the_breaker_and_a_probe_closes_it(lab: Any) -> None
     assert channel.endpoints[0].breaker == "closed"
 
 
+async def test_a_caller_that_is_ready_to_wait_is_the_probe_of_an_open_breaker(lab: Any) -> None:
+    server = await lab.server()
+    server.on = transport_failure()
+    channel = await lab.channel(server, breaker_open_s=0.02)
+    stub = lab.Stub(channel)
+    for _ in range(3):
+        await lab.fault(stub.Write(lab.Plain()))
+    server.on = None
+    assert (await stub.Write(lab.Plain(), wait_for_ready=True)).text == "one"
+
+
 async def test_an_open_breaker_ejects_its_endpoint_alone(lab: Any) -> None:
     bad, good = await lab.server("bad"), await lab.server("good")
     bad.on = transport_failure()

@@ -145,7 +145,7 @@ async def test_what_a_caller_streams_is_sent_once(lab: Any) -> None:
 
 
 async def test_a_deadline_spans_the_whole_stream(lab: Any) -> None:
-    server, _, stub = await stub_of(lab)
+    _, _, stub = await stub_of(lab)
     call = stub.Chat(timeout=0.2)
     await call.write(lab.Plain(text="a"))
     assert (await call.read()).text == "a"
@@ -172,7 +172,7 @@ async def test_closing_the_channel_ends_streams_with_a_fault(lab: Any) -> None:
 
 
 async def test_a_message_that_cannot_be_read_is_internal_and_ends_the_stream(lab: Any) -> None:
-    server, channel, _ = await stub_of(lab)
+    _, channel, _ = await stub_of(lab)
     listing = channel.unary_stream(
         "/hop_client_tests.v1.NoteService/List", lab.Plain.SerializeToString, lambda data: int(data)
     )
