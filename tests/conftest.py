@@ -10,9 +10,9 @@ import pytest
 from redis.asyncio import Redis
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves the tests' own parts out of it
-from suite_parts import Client, Suite, opened  # noqa: E402
+from suite_parts import Client, Suite, opened
 
-from trunkline_local.embedded import Valkey  # noqa: E402
+from trunkline_local.embedded import Valkey
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import grpc.aio
 from conditions import open_channel, until
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
