@@ -6,8 +6,6 @@ import signal
 import sys
 from typing import Any
 
-import grpc
-import grpc.aio
 from conditions import BOUND_S, eventually, open_channel, tick, until
 from gateway_parts import FEATURES, REGISTRY, Backend, method
 from grpc_health.v1 import health_pb2, health_pb2_grpc
