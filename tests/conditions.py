@@ -22,8 +22,11 @@ async def tick() -> None:
     """Lets a little time pass in the loop, between two looks at a condition."""
     loop = asyncio.get_running_loop()
     passed = loop.create_future()
-    loop.call_later(0.01, passed.set_result, None)
-    await passed
+    timer = loop.call_later(0.01, passed.set_result, None)
+    try:
+        await passed
+    finally:
+        timer.cancel()
 
 
 async def until(condition: Callable[[], Any], bound_s: float = BOUND_S) -> Any:

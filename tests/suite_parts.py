@@ -26,6 +26,7 @@ from trunkline.features.v1.features_pb2_grpc import FeatureServiceStub
 from trunkline.ranking.v1 import ranking_pb2 as rk
 from trunkline.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from trunkline.registry.v1.registry_pb2_grpc import RegistryServiceStub
+from trunkline_hop.channel import Channel
 from trunkline_hop.server import Server, running
 from trunkline_hop.telemetry import Tracing
 from trunkline_local import catalog
@@ -62,6 +63,8 @@ class Suite:
     exporters: dict[str, InMemorySpanExporter] = field(default_factory=dict)
     built: dict[str, list[Any]] = field(default_factory=dict)
     """What each server owns, in the order it was opened."""
+    channels: dict[str, list[Channel]] = field(default_factory=dict)
+    """To the servers behind each one."""
 
     @property
     def target(self) -> str:
@@ -75,16 +78,22 @@ class Suite:
         tracing = Tracing(name, 1.0, exporter)
         stack.callback(tracing.shutdown)
         owned = self.built[name] = []
+        channels = self.channels[name] = []
 
         async def watched(server: Server, given: Any) -> None:
-            own = server.own
+            own, connect = server.own, server.connect
 
             async def own_and_tell(manager: Any) -> Any:
                 entered = await own(manager)
                 owned.append(entered)
                 return entered
 
+            def connect_and_tell(upstream: str, target: str) -> Channel:
+                channels.append(connect(upstream, target))
+                return channels[-1]
+
             server.own = own_and_tell  # type: ignore[method-assign]
+            server.connect = connect_and_tell  # type: ignore[method-assign]
             await build(server, given)
 
         given = {"port": 0, "metrics_port": 0, "drain_grace_s": 3.0} | settings
