@@ -173,8 +173,8 @@ async def test_a_waiter_that_is_cancelled_in_the_moment_it_is_admitted_passes_it
 
 
 _STEP = st.one_of(
-    st.tuples(st.just("arrive"), st.sampled_from(Priority), st.none() | st.floats(0.0, 50.0)),
-    st.tuples(st.just("finish"), st.integers(0, 99), st.floats(0.0, 2.0)),
+    st.tuples(st.just("arrive"), st.sampled_from(Priority), st.none() | st.floats(30.0, 90.0)),
+    st.tuples(st.just("finish"), st.integers(0, 99), st.floats(0.0, 80.0)),
     st.tuples(st.just("cancel"), st.integers(0, 99)),
     st.tuples(st.just("finish and cancel"), st.integers(0, 99), st.integers(0, 99)),
     st.tuples(st.just("pass"), st.floats(0.0, 5.0)),
@@ -229,6 +229,7 @@ def test_slots_are_accounted_for_whatever_happens(limit, queue_limit, steps):
             await settle()
         while held():
             finish(0, None)
+        await asyncio.gather(*(call.task for call in calls), return_exceptions=True)
         assert (gate.running, gate.queued) == (0, 0)
 
     asyncio.run(history())

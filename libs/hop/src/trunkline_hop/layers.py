@@ -139,25 +139,33 @@ def _only_fault(group: ExceptionGroup[Exception]) -> Fault | None:
     return first
 
 
-async def identify(call: Call, inner: Handler) -> None:
+class Identify:
     """Sets the principal: the subject of the client's certificate, or anonymous.
 
     Also reads the priority that the caller asks for.
+
+    Args:
+        certificates: whether clients must show one. Without, looking for one would cost every call.
     """
-    peer = call.transport.auth_context()
-    if peer:
-        names = peer.get("x509_subject_alternative_name") or peer.get("x509_common_name")
-        if names:
-            call.context.principal = Principal(next(iter(names)).decode(errors="replace"), "mtls")
-    for key, value in call.context.forwarded:
-        if key == PRIORITY_KEY:
-            priority = _PRIORITIES.get(value)
-            if priority is None:
-                raise BadRequest.field(
-                    PRIORITY_KEY, f"expected one of {', '.join(_PRIORITIES)}, got {value!r}"
-                )
-            call.context.priority = priority
-    await inner(call)
+
+    def __init__(self, *, certificates: bool) -> None:
+        self._certificates = certificates
+
+    async def __call__(self, call: Call, inner: Handler) -> None:
+        if self._certificates:
+            peer = call.transport.auth_context()
+            names = peer.get("x509_subject_alternative_name") or peer.get("x509_common_name")
+            if names:
+                call.context.principal = Principal(next(iter(names)).decode(errors="replace"), "mtls")
+        for key, value in call.context.forwarded:
+            if key == PRIORITY_KEY:
+                priority = _PRIORITIES.get(value)
+                if priority is None:
+                    raise BadRequest.field(
+                        PRIORITY_KEY, f"expected one of {', '.join(_PRIORITIES)}, got {value!r}"
+                    )
+                call.context.priority = priority
+        await inner(call)
 
 
 async def bound(call: Call, inner: Handler) -> None:

@@ -20,7 +20,7 @@ from trunkline_hop.channel import Channel, connect
 from trunkline_hop.client_settings import MESSAGE_BYTES, ClientSettings
 from trunkline_hop.clock import Clock, SystemClock
 from trunkline_hop.handlers import Dispatcher, Proxy, Servicer, proxy_handlers, servicer_handlers
-from trunkline_hop.layers import Admit, Observe, bound, identify, stack
+from trunkline_hop.layers import Admit, Identify, Observe, bound, stack
 from trunkline_hop.metrics import Metrics
 from trunkline_hop.monitoring import MonitoringPort
 from trunkline_hop.settings import ServiceSettings, SettingsT
@@ -65,6 +65,7 @@ class Server:
         self.failed.add_done_callback(lambda failed: failed.cancelled() or failed.exception())
         self._admit = Admit(self.admission, settings.session_limit, settings.session_age_s, self.metrics)
         self._observe = Observe(tracing, self.metrics)
+        self._identify = Identify(certificates=settings.tls_client_ca is not None)
         self._dispatcher = Dispatcher(self.draining)
         self._services: list[str] = []
         self._readiness: dict[str, Callable[[], bool]] = {}
@@ -145,7 +146,7 @@ class Server:
         return all(check() for check in self._readiness.values())
 
     def _layered(self, handler: Handler) -> Handler:
-        return stack(self._observe, identify, bound, self._admit, handler=handler)
+        return stack(self._observe, self._identify, bound, self._admit, handler=handler)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -1,0 +1,32 @@
+"""Load and peer comparisons, as ratios: python -m bench [NAME...]."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+from pathlib import Path
+
+
+def main() -> None:
+    """Runs the benchmarks that are named, or all of them."""
+    names = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
+    found = {name: importlib.import_module(f"bench.{name}") for name in names if name != "__main__"}
+    found = {name: module for name, module in found.items() if hasattr(module, "main")}
+    about = "\n".join(
+        f"  {name:20} {(module.__doc__ or '').splitlines()[0]}" for name, module in found.items()
+    )
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        epilog=about,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument("name", nargs="*", choices=[[], *found], help="which to run; all without one")
+    for name in parser.parse_args().name or found:
+        print(f"== {name}", flush=True)
+        found[name].main()
+
+
+if __name__ == "__main__":
+    main()
