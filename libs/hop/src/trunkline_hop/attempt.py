@@ -2,7 +2,8 @@
 
 outcome                                    for the breaker
   an answer, or any status not below       success: the endpoint works
-  UNAVAILABLE from the transport           failure
+  UNAVAILABLE or CANCELLED from the        failure
+    transport
   UNAVAILABLE from a server                failure, unless it names a time to come back (RetryInfo) or
                                            says DRAINING or LOADING: then the server is alive and refuses
                                            by its own judgement, which is no verdict on it; its health
@@ -22,7 +23,7 @@ from opentelemetry.trace import Span, SpanKind
 
 from trunkline_hop import telemetry
 from trunkline_hop.endpoint import Endpoint
-from trunkline_hop.errors import Fault, TooLate, Unavailable
+from trunkline_hop.errors import Cancelled, Fault, TooLate, Unavailable
 from trunkline_hop.status import from_rpc
 from trunkline_hop.upstream import Upstream, UpstreamMethod
 
@@ -142,10 +143,13 @@ class Attempt:
 def fault_of(error: grpc.aio.AioRpcError, upstream: Upstream) -> Fault:
     """The fault of a status. What the transport itself says of a peer stays out of the message, because
     messages travel on to callers; it is a note on the exception.
+
+    CANCELLED from the transport counts as UNAVAILABLE: nobody cancelled the call here, so a server that stops
+    dropped it, which gRPC does with calls that arrived and that it has not yet begun.
     """
     trailers = tuple(error.trailing_metadata() or ())
     fault = from_rpc(error.code(), error.details(), trailers)
-    if isinstance(fault, Unavailable) and fault.details is None:
+    if isinstance(fault, Unavailable | Cancelled) and fault.details is None:
         final = fault.final
         fault = upstream.unreachable()
         fault.final = final
