@@ -53,7 +53,9 @@ class Processes:
 
     def start(self) -> None:
         """Starts it; it ends with this process, however that ends. Call it from the main thread."""
-        self._supervisor.start(Command(arguments(self.options), environment({}), orphan_signal=signal.SIGTERM))
+        self._supervisor.start(
+            Command(arguments(self.options), environment({}), orphan_signal=signal.SIGTERM)
+        )
 
     async def running(self) -> None:
         """Returns when everything serves."""

@@ -81,7 +81,11 @@ async def _quiet(suite: Suite, redis: Redis) -> dict[str, Any]:
     async with asyncio.timeout(BOUND_S):
         while same < 20:
             now = await _counts(suite, redis)
-            busy = any(now[key] for key in now if key.startswith(("slots", "sessions of gateway", "in flight gateway", "leases")))
+            busy = any(
+                now[key]
+                for key in now
+                if key.startswith(("slots", "sessions of gateway", "in flight gateway", "leases"))
+            )
             same = 0 if busy or now != last else same + 1
             last = now
             await tick()
@@ -133,9 +137,7 @@ async def _leave(call: Any, random: Random) -> None:
 
 async def _go_away(suite: Suite, client: Client, redis_url: str, seed: int, rounds: int) -> None:
     random = Random(seed)
-    listed = await client.registry.GetModelVersion(
-        rg.GetModelVersionRequest(name=f"{MODEL}/versions/1")
-    )
+    listed = await client.registry.GetModelVersion(rg.GetModelVersionRequest(name=f"{MODEL}/versions/1"))
     calls = _calls(random, listed.model_version.files[0].sha256)
     async with Redis.from_url(redis_url) as redis:
         for call in calls:
@@ -156,9 +158,7 @@ async def _go_away(suite: Suite, client: Client, redis_url: str, seed: int, roun
 
 
 @pytest.mark.parametrize("seed", [1])
-async def test_callers_that_go_away_leave_nothing_behind(
-    suite: Suite, client: Client, seed: int
-) -> None:
+async def test_callers_that_go_away_leave_nothing_behind(suite: Suite, client: Client, seed: int) -> None:
     await _go_away(suite, client, suite.settings["redis_url"], seed, ROUNDS)
 
 

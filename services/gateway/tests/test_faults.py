@@ -175,3 +175,18 @@ async def test_a_refusing_replica_is_left_for_another(start_backend: Any, start_
         await until(lambda: gateway.health.serving(FEATURES.full_name))
         assert [await call(b"x", timeout=5) for _ in range(8)] == [b"x"] * 8
     assert second.count("GetOnlineFeatures") == 8
+
+
+@pytest.mark.parametrize(("name", "attempts"), [("GetOnlineFeatures", 3), ("UpdateFeatureView", 1)])
+async def test_a_call_that_a_stopping_server_dropped_is_unavailable_and_not_cancelled(
+    channel: Any, backend: Backend, name: str, attempts: int
+) -> None:
+    async def drop(_: bytes, call: Call) -> bytes:
+        call.finish(grpc.StatusCode.CANCELLED, "CANCELLED", ())  # as the transport does it
+        return b""
+
+    backend.on[name] = drop
+    error = await failure(method(channel, FEATURES, name)(b"", timeout=5))
+    assert (error.code(), Details(error).reason) == (grpc.StatusCode.UNAVAILABLE, "UNREACHABLE")
+    assert Details(error).RetryInfo is not None
+    assert backend.count(name) == attempts
