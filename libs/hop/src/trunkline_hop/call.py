@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from time import monotonic
 from typing import Any
@@ -129,12 +130,18 @@ class Call:
 
         Raises:
             BadRequest: the message is malformed or breaks a rule.
+            Cancelled: the caller is gone.
         """
         data: Any = await self.transport.read()
         if data is grpc.aio.EOF:
-            # gRPC reports a caller that went away as the end of its stream, and the cancellation just after:
-            # let it come first, or a handler takes half an upload for a whole one.
-            await asyncio.sleep(0)
+            # gRPC reports a caller that went away as the end of its stream, and the cancellation just after.
+            # Let it come first, or a handler takes half an upload for a whole one: an operation that starts
+            # now completes after it.
+            try:
+                with contextlib.suppress(grpc.aio.UsageError):  # sent already, by an answer before this end
+                    await self.transport.send_initial_metadata(())
+            except grpc.aio.InternalError:
+                raise Cancelled("CANCELLED", "the caller went away") from None
             return None
         if self.touch is not None:
             self.touch()
