@@ -22,8 +22,11 @@ def main() -> None:
         epilog=about,
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    parser.add_argument("name", nargs="*", choices=[[], *found], help="which to run; all without one")
-    for name in parser.parse_args().name or found:
+    parser.add_argument("name", nargs="*", help="which to run; all without one")
+    wanted = parser.parse_args().name or list(found)
+    if unknown := [name for name in wanted if name not in found]:
+        parser.error(f"no benchmark is called {', '.join(unknown)}")
+    for name in wanted:
         print(f"== {name}", flush=True)
         found[name].main()
 

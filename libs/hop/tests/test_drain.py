@@ -104,29 +104,33 @@ async def test_every_call_that_was_accepted_completes_and_sessions_end_themselve
         assert (await server.event("draining"))["sessions"] == 1
 
 
-async def test_under_load_a_call_either_completes_or_is_refused_as_unavailable(process):
+async def test_under_load_a_call_either_completes_or_never_reached_its_handler(process):
     server = await process("echo", TRUNKLINE_DRAIN_DELAY_S="0.2")
     async with await channel_to(server) as channel:
         stub = Stub(channel)
-        outcomes = []
+        completed, refusals = [], []
 
         async def caller(name):
             for number in range(10_000):
                 try:
                     reply = await stub.Echo(EchoRequest(text=f"{name}/{number}"), timeout=10)
                 except grpc.aio.AioRpcError as error:
-                    outcomes.append((error.code(), error.details()))
+                    refusals.append(error)
                     return
                 assert reply.text == f"{name}/{number}"
-                outcomes.append((grpc.StatusCode.OK, ""))
+                completed.append(reply.text)
 
         callers = [asyncio.ensure_future(caller(name)) for name in range(8)]
         await stub.Echo(EchoRequest(value=0.1), timeout=10)
         server.signal()
         await asyncio.wait_for(asyncio.gather(*callers), BOUND_S)
         assert await server.status() == 0
-        assert {code for code, _ in outcomes} == {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
-        assert sum(code is not grpc.StatusCode.OK for code, _ in outcomes) == 8
+        assert len(completed) > 0 and len(refusals) == 8
+        for error in refusals:
+            # gRPC's core cancels what arrived and was not yet begun when it stops; what a handler began
+            # would carry details. The client side takes a bare CANCELLED for UNAVAILABLE.
+            assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+            assert "grpc-status-details-bin" not in dict(error.trailing_metadata() or ())
 
 
 async def test_a_second_signal_does_not_break_the_drain_off(process):
