@@ -48,7 +48,7 @@ def build() -> d.FileDescriptorProto:
         policy.default_timeout.seconds = 2
         policy.maximum_timeout.seconds = 10
         if name == "Converse":
-            policy.idle_timeout.FromMilliseconds(300)
+            policy.idle_timeout.seconds = 1
         if name == "Quick":
             policy.default_timeout.FromMilliseconds(50)
             policy.maximum_timeout.FromMilliseconds(100)

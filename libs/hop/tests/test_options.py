@@ -22,7 +22,7 @@ def test_what_the_contract_says_is_what_the_hop_knows():
 
 def test_a_method_with_an_idle_timeout_is_a_session():
     method = method_of(_METHODS["Converse"])
-    assert method.session and method.idle_timeout_s == 0.3
+    assert method.session and method.idle_timeout_s == 1.0
     assert (method.service, method.name) == ("hop_tests.v1.EchoService", "Converse")
 
 

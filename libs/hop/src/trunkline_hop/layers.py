@@ -125,7 +125,8 @@ def _expired(call: Call) -> bool:
     deadline = call.context.deadline
     if left_s is None or deadline is None:
         return False
-    return left_s <= 0.01 + 0.02 * (deadline - call.arrived)
+    total_s = deadline - call.arrived
+    return left_s <= min(0.05, 0.5 * total_s) + 0.02 * total_s
 
 
 def _only_fault(group: ExceptionGroup[Exception]) -> Fault | None:
