@@ -18,15 +18,12 @@ DETAILS_KEY = "grpc-status-details-bin"
 T = TypeVar("T")
 
 
-async def tick() -> None:
+async def tick(seconds: float = 0.01) -> None:
     """Lets a little time pass in the loop, between two looks at a condition."""
-    loop = asyncio.get_running_loop()
-    passed = loop.create_future()
-    timer = loop.call_later(0.01, passed.set_result, None)
     try:
-        await passed
-    finally:
-        timer.cancel()
+        await asyncio.wait_for(asyncio.get_running_loop().create_future(), seconds)
+    except TimeoutError:
+        return
 
 
 async def until(condition: Callable[[], Any], bound_s: float = BOUND_S) -> Any:

@@ -124,9 +124,7 @@ async def _leave(call: Any, random: Random) -> None:
             loop.call_soon(turn.set_result, None)
             await turn
     else:
-        pause = loop.create_future()
-        loop.call_later(random.uniform(0, 0.02), pause.set_result, None)
-        await pause
+        await tick(random.uniform(0, 0.02))
     waiting.cancel()
     call.cancel()
     try:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, TypeVar
 
@@ -42,7 +42,7 @@ class Blobs(Protocol):
         """A new blob; leaving the block without a commit leaves nothing behind."""
         ...
 
-    def read(self, sha256: str, offset: int) -> AsyncIterator[bytes]:
+    def read(self, sha256: str, offset: int) -> AsyncGenerator[bytes, None]:
         """The bytes from an offset on, in chunks of 1 MiB. Raises BlobUnknown."""
         ...
 
@@ -102,8 +102,9 @@ class Artifacts:
         if offset > size:
             raise BadRequest.field("offset_bytes", f"must be at most {size}, the size of the file")
         try:
-            async for chunk in self.blobs.read(sha256, offset):
-                yield chunk
+            async with aclosing(self.blobs.read(sha256, offset)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         except BlobUnknown:
             raise unknown_artifact(sha256) from None
 

@@ -14,7 +14,7 @@ import fcntl
 import io
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -81,10 +81,10 @@ class DirectoryBlobs:
             with _faults():
                 await _thread(writer.close)
 
-    async def read(self, sha256: str, offset: int) -> AsyncIterator[bytes]:
+    async def read(self, sha256: str, offset: int) -> AsyncGenerator[bytes, None]:
         """The bytes from an offset on, in chunks of 1 MiB. Raises BlobUnknown."""
         with _faults():
-            file = await _thread(self._open, sha256, undo=BinaryIO.close)
+            file = await _thread(self._open, sha256, undo=_close)
             try:
                 await _thread(file.seek, offset)
                 while chunk := await _thread(file.read, CHUNK_BYTES):
@@ -202,6 +202,11 @@ async def _thread(
     if step.exception() is None and undo is not None:
         undo(step.result())
     raise cancelled
+
+
+def _close(file: BinaryIO) -> None:
+    # Not `BinaryIO.close` itself: that is typing's, and does nothing.
+    file.close()
 
 
 @contextmanager

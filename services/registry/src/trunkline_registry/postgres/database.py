@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
@@ -34,6 +35,8 @@ _SESSION = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeo
 """Whatever happens here, no lock is held for long."""
 _RETRY_AFTER = timedelta(seconds=1)
 
+T = TypeVar("T")
+
 
 class Database:
     """Connections to one database. Use `open`."""
@@ -41,6 +44,7 @@ class Database:
     def __init__(self, dsn: str, pool: AsyncConnectionPool[AsyncConnection[DictRow]]) -> None:
         self._dsn = dsn
         self._pool = pool
+        self._steps: set[asyncio.Task[Any]] = set()
         self.usable = False
         """Whether the schema is known to be there; whoever migrates says so."""
 
@@ -93,8 +97,37 @@ class Database:
         with span(f"postgres.{what}"), unreachable():
             if not self.usable:
                 raise psycopg.OperationalError("the schema is not known to be there yet")
-            async with self._pool.connection(timeout=_patience()) as connection:
+            async with self._connection() as connection:
                 yield PostgresRows(connection)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection[DictRow]]:
+        """A connection of the pool, in a transaction.
+
+        Not the pool's own `connection`: a caller that is cancelled while it waits for a connection, or gives
+        one back, costs psycopg_pool 3.3 that connection for good. So neither is ever cancelled.
+        """
+        taking = self._step(self._pool.getconn(timeout=_patience()))
+        try:
+            connection = await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            taking.add_done_callback(self._not_wanted)
+            raise
+        try:
+            async with connection:  # commits, or rolls back
+                yield connection
+        finally:
+            await asyncio.shield(self._step(self._pool.putconn(connection)))
+
+    def _step(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        step = asyncio.get_running_loop().create_task(work)
+        self._steps.add(step)
+        step.add_done_callback(self._steps.discard)
+        return step
+
+    def _not_wanted(self, taking: asyncio.Task[AsyncConnection[DictRow]]) -> None:
+        if not taking.cancelled() and taking.exception() is None:
+            self._step(self._pool.putconn(taking.result()))
 
 
 @contextmanager
