@@ -14,6 +14,7 @@ import pytest
 import structlog
 from hop_conditions import failure, until, whole
 from hop_echo import EchoRequest, EchoResponse
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from trunkline_hop import errors, logs, telemetry
@@ -293,3 +294,18 @@ async def test_the_probe_says_what_health_says(start):
     await until(echo.server.health.serving)
     assert await asyncio.to_thread(get, echo, "/healthz") == (200, "SERVING\n")
     assert (await asyncio.to_thread(get, echo, "/else"))[0] == 404
+
+
+def test_the_share_of_traces_that_start_here_is_the_ratio():
+    spans = InMemorySpanExporter()
+    tracing = telemetry.Tracing("echo", 0.25, spans)
+    started = [tracing.server_span("a", None) for _ in range(4000)]
+    sampled = [span for span in started if span.is_recording()]
+    # Twelve standard deviations on either side.
+    assert 1000 - 330 < len(sampled) < 1000 + 330
+    assert len({span.get_span_context().trace_id for span in started}) == 4000
+    for span in sampled:
+        span.end()
+    tracing.flush()
+    assert len(spans.get_finished_spans()) == len(sampled)
+    tracing.shutdown()

@@ -78,5 +78,8 @@ async def _refused(port: int) -> None:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
             except ConnectionRefusedError:
                 return
+            except ConnectionResetError:  # it arrived while the port was being closed
+                await tick()
+                continue
             writer.close()
             await tick()

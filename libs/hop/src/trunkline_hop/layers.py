@@ -18,7 +18,6 @@ from time import monotonic
 
 import grpc
 import structlog
-from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from trunkline_hop import status, telemetry
@@ -50,17 +49,17 @@ class Observe:
                 traceparent = value
             elif key.startswith(_FORWARDED_PREFIX) and isinstance(value, str):
                 call.context.forwarded += ((key, value),)
-        parent = telemetry.parent_of(traceparent) if isinstance(traceparent, str) else None
-        span = token = None
-        # Without a parent and without an exporter there is nothing to carry.
-        if parent is not None or self._tracing.recording:
-            span = self._tracing.tracer.start_span(path[1:], context=parent or _ROOT, kind=SpanKind.SERVER)
-            token = telemetry.attach(span, self._tracing.tracer)
-            if span.is_recording():
+        # Both contexts are the task's, and gRPC gives every call a task of its own: they end with it.
+        current.set(call.context)
+        span = self._tracing.server_span(path[1:], traceparent if isinstance(traceparent, str) else None)
+        if span is not None:
+            telemetry.attach(span, self._tracing.tracer)
+            if not span.is_recording():
+                span = None
+            else:
                 span.set_attributes(
                     {"rpc.system": "grpc", "rpc.service": call.method.service, "rpc.method": call.method.name}
                 )
-        reset = current.set(call.context)
         try:
             await inner(call)
         except Fault as fault:
@@ -84,9 +83,6 @@ class Observe:
         except Exception:
             self._unexpected(call)
         finally:
-            current.reset(reset)
-            if token is not None:
-                telemetry.detach(token)
             if span is not None:
                 telemetry.end_rpc(span, call.code, kind=SpanKind.SERVER)
             for degradation in call.degradations:
@@ -111,7 +107,6 @@ class Observe:
         call.finish(*status.to_status(fault, request_id))
 
 
-_ROOT = trace.set_span_in_context(trace.INVALID_SPAN)
 _INTERNAL = "internal error; the log has it"
 
 

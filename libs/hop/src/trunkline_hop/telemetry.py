@@ -7,6 +7,7 @@ context lookup, so that spans can stand on hot paths.
 from __future__ import annotations
 
 import re
+import threading
 from contextvars import Token
 from types import TracebackType
 
@@ -17,6 +18,7 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import AttributeValue
@@ -43,10 +45,14 @@ class Tracing:
 
     def __init__(self, service: str, sample_ratio: float = 0.0, exporter: SpanExporter | None = None) -> None:
         self._provider: TracerProvider | None = None
+        self._ids = _Ids()
+        sampler = TraceIdRatioBased(sample_ratio)
+        self._bound = sampler.bound
         tracer: trace.Tracer = trace.NoOpTracer()
         if exporter is not None:
             self._provider = TracerProvider(
-                sampler=ParentBased(TraceIdRatioBased(sample_ratio)),
+                sampler=ParentBased(sampler),
+                id_generator=self._ids,
                 resource=Resource.create({"service.name": service}),
                 shutdown_on_exit=False,
             )
@@ -67,6 +73,30 @@ class Tracing:
         """False when no span can ever be recorded."""
         return self._provider is not None
 
+    def server_span(self, name: str, traceparent: str | None) -> Span | None:
+        """The span of a call that arrived, below its caller's; None when there is no trace to carry on.
+
+        Most calls are not sampled. For those it decides what the SDK's sampler would, by the same bits of the
+        trace id, without the cost of asking it.
+        """
+        parent = parent_of(traceparent) if traceparent is not None else None
+        if parent is not None:
+            above = trace.get_current_span(parent)
+            if self._provider is None or not above.get_span_context().trace_flags.sampled:
+                return above
+            return self.tracer.start_span(name, context=parent, kind=SpanKind.SERVER)
+        if self._provider is None:
+            return None
+        trace_id = self._ids.generate_trace_id()
+        if (trace_id & TraceIdRatioBased.TRACE_ID_LIMIT) >= self._bound:
+            span_id = self._ids.generate_span_id()
+            return NonRecordingSpan(SpanContext(trace_id, span_id, False, trace_flags=_NOT_SAMPLED))
+        self._ids.given.trace_id = trace_id
+        try:
+            return self.tracer.start_span(name, context=_ROOT, kind=SpanKind.SERVER)
+        finally:
+            self._ids.given.trace_id = None
+
     def flush(self) -> None:
         """Exports what is pending, within two seconds."""
         if self._provider is not None:
@@ -79,12 +109,27 @@ class Tracing:
             self._provider.shutdown()
 
 
+_NOT_SAMPLED = TraceFlags(TraceFlags.DEFAULT)
+_ROOT = trace.set_span_in_context(trace.INVALID_SPAN, otel.Context())
+
+
+class _Ids(RandomIdGenerator):
+    """Random ids, but a trace id that was drawn already when one is given, in its own thread."""
+
+    def __init__(self) -> None:
+        self.given = threading.local()
+
+    def generate_trace_id(self) -> int:
+        return getattr(self.given, "trace_id", None) or super().generate_trace_id()
+
+
 _tracing_key = otel.create_key("trunkline-tracer")
 
 
 def attach(span: Span, tracer: trace.Tracer) -> Token[otel.Context]:
     """Makes a span the current one; its tracer makes the spans below it."""
-    return otel.attach(otel.set_value(_tracing_key, tracer, trace.set_span_in_context(span)))
+    context = trace.set_span_in_context(span)
+    return otel.attach(otel.set_value(_tracing_key, tracer, context) if span.is_recording() else context)
 
 
 def detach(token: Token[otel.Context]) -> None:
