@@ -10,11 +10,14 @@ import asyncio
 import importlib.util
 import os
 import pwd
+import random
 import secrets
 import shutil
 import signal
 import socket
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from itertools import cycle, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,6 +35,9 @@ HOST = "127.0.0.1"
 ACCOUNTS = ("pgserver", "postgres", "nobody")
 """Accounts for PostgreSQL under root, the first that exists: what pgserver would create, Debian's own, anybody."""
 PORT_ATTEMPTS = 5
+PORTS = range(20_000, 32_000)
+_first = random.randrange(len(PORTS))
+_candidates: Iterator[int] = cycle([*PORTS[_first:], *PORTS[:_first]])
 
 
 class EmbeddedServerFailed(RuntimeError):
@@ -39,11 +45,22 @@ class EmbeddedServerFailed(RuntimeError):
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on right now."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A TCP port of loopback that nobody listens on right now, and that this process was not given before.
+
+    From below the range that kernels take the ports of outgoing connections and of "any port" listeners
+    from, so that none of those gets it before its server does.
+
+    Raises:
+        OSError: there is none.
+    """
+    for port in islice(_candidates, len(PORTS)):
+        with socket.socket() as listener:
+            try:
+                listener.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no port of {PORTS.start} to {PORTS.stop - 1} is free")
 
 
 class EmbeddedServer(ABC):
