@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import importlib
 import pkgutil
 from pathlib import Path
@@ -28,7 +29,9 @@ def main() -> None:
         parser.error(f"no benchmark is called {', '.join(unknown)}")
     for name in wanted:
         print(f"== {name}", flush=True)
-        found[name].main()
+        running = found[name].main()
+        if asyncio.iscoroutine(running):
+            asyncio.run(running)
 
 
 if __name__ == "__main__":
