@@ -48,6 +48,55 @@ def test_the_fraud_act_is_installed():
     assert "fraud" in [act.title.partition(":")[0] for act in acts()]
 
 
+def test_a_directory_that_cannot_be_made_is_a_refusal_and_no_traceback(tmp_path):
+    (tmp_path / "file").touch()
+    answer = run(app, ["up", "--detach", "--data-dir", str(tmp_path / "file" / "suite")])
+    assert answer.exit_code == 1
+    assert "Not a directory" in answer.output
+
+
+def installed(site, name, text):
+    """A package of one module in `site`, whose entry point of `trunkline.commands` is its `app`."""
+    (site / f"{name}.py").write_text(text)
+    about = site / f"{name}-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[trunkline.commands]\n{name} = {name}:app\n")
+
+
+def test_another_package_adds_subcommands_and_one_that_breaks_is_in_nobodys_way(tmp_path):
+    installed(
+        tmp_path,
+        "greeting",
+        "import typer\n"
+        "app = typer.Typer(help='Says hello.')\n"
+        "@app.command()\n"
+        "def hello(name: str): print('hello', name)\n"
+        "@app.command()\n"
+        "def bye(): print('bye')\n",
+    )
+    installed(tmp_path, "broken", "raise ImportError('no such part')\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
+
+    def command(*argv):
+        return subprocess.run(
+            [sys.executable, "-m", "trunkline_local", *argv],
+            env=environment | {"PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+
+    answer = command("greeting", "hello", "world")
+    assert answer.stdout == "hello world\n"
+    assert "broken" in answer.stderr
+    assert "no such part" in answer.stderr
+    listing = command("--help").stdout
+    assert "Says hello." in listing
+    assert "down" in listing
+
+
 def free_base():
     """A port with room for the suite's others behind it."""
     while True:
@@ -132,3 +181,22 @@ def test_a_start_that_fails_quotes_the_log_and_leaves_nothing_running(tmp_path, 
     assert answer.returncode == 1
     assert "trunkline:" in answer.stdout
     assert json.loads(trunkline("status", "--json", *where, check=False).stdout) == {"running": False}
+
+
+def test_a_directory_without_a_model_is_refused_at_once(tmp_path):
+    where = ["--data-dir", str(tmp_path / "suite")]
+    answer = trunkline("up", "--port-base", "0", "--models", str(tmp_path), *where, check=False)
+    assert answer.returncode == 1
+    assert "--models" in answer.stdout
+
+
+def test_a_model_without_its_signature_fails_the_start_and_names_the_file(tmp_path):
+    artifact = tmp_path / "models" / "fraud" / "artifact"
+    artifact.mkdir(parents=True)
+    (artifact / "model.onnx").write_bytes(b"not read before the signature")
+    where = ["--data-dir", str(tmp_path / "suite")]
+    answer = trunkline(
+        "up", "--detach", "--port-base", "0", "--models", str(tmp_path / "models"), *where, check=False
+    )
+    assert answer.returncode == 1
+    assert "signature.json" in answer.stdout

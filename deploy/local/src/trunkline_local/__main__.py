@@ -40,7 +40,8 @@ DataDir = Annotated[Path, typer.Option(help="Where data, logs, spans and state a
 
 
 def _fail(reason: str) -> typer.Exit:
-    console.print(f"[bold red]trunkline:[/] {escape(reason)}")
+    # Not wrapped: a reason is searched for and its paths are copied.
+    console.print(f"[bold red]trunkline:[/] {escape(reason)}", soft_wrap=True)
     return typer.Exit(1)
 
 
@@ -88,7 +89,7 @@ def up(
             console.print(report.status_table(running))
         else:
             _announce(daemon.start(options, progress.update))
-    except (AlreadyRunning, WrongOptions, SuiteFailed) as error:
+    except (AlreadyRunning, WrongOptions, SuiteFailed, OSError) as error:
         raise _fail(str(error)) from error
 
 
@@ -207,8 +208,16 @@ def demo() -> None:
         raise typer.Exit(1)
 
 
-for plugin in sorted(entry_points(group=COMMANDS), key=lambda point: point.name):
-    app.add_typer(plugin.load(), name=plugin.name)
+def _add_plugins() -> None:
+    """Adds what other packages bring. One that cannot be loaded is named, and is in nobody else's way."""
+    for plugin in sorted(entry_points(group=COMMANDS), key=lambda point: point.name):
+        try:
+            app.add_typer(plugin.load(), name=plugin.name)
+        except Exception as error:  # code of others; `down` must still work without it
+            typer.echo(f"trunkline: {plugin.value} ({plugin.name}) cannot be loaded: {error!r}", err=True)
+
+
+_add_plugins()
 
 
 if __name__ == "__main__":

@@ -132,9 +132,11 @@ def plan(options: Options, data: DataDirectory, otlp_port: int, models: tuple[st
         models: names of the models that ranking serves.
 
     Raises:
-        WrongOptions: a replica count, a setting or a port that cannot be.
+        WrongOptions: a replica count, a setting or a port that cannot be, or no model.
     """
     check_environment(os.environ)
+    if not models:
+        raise WrongOptions("no model to serve: no */artifact/model.onnx; say where with --models")
     for name, count in options.replicas.items():
         if name not in {row.name for row in TABLE} - {"gateway"} or count < 1:
             raise WrongOptions(

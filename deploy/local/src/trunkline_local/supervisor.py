@@ -133,6 +133,12 @@ class Supervisor:
             return failed
         except grpc.aio.AioRpcError as error:
             return SuiteFailed(f"the models were not registered: {error.code().name} {error.details()}")
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+        ) as error:  # files of a model that are not there, or not as expected
+            return SuiteFailed(f"the models cannot be read: {type(error).__name__}: {error}")
         self._state.phase = Phase.RUNNING
         self._state.serving_after_s = self._clock.monotonic() - began
         self._changed()
