@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from trunkline_modelstore.residents import Resident
 
-if TYPE_CHECKING:
-    from trunkline_modelstore.store import ModelStore
-
 M = TypeVar("M")
+
+
+class Lender(Protocol[M]):
+    """What a lease asks of its store."""
+
+    def find(self, name: str) -> Resident[M] | None:
+        """The resident that a name means, when it is in memory."""
+
+    async def obtain(self, name: str) -> Resident[M]:
+        """The resident that a name means, loaded if need be. Raises like `ModelStore.lease`."""
+
+    def take(self, resident: Resident[M]) -> None:
+        """Counts a user of a resident that was found in this step of the event loop."""
+
+    def give_back(self, resident: Resident[M]) -> None:
+        """Counts a user off."""
 
 
 class Lease(Generic[M]):
@@ -18,7 +31,7 @@ class Lease(Generic[M]):
 
     __slots__ = ("_name", "_resident", "_store")
 
-    def __init__(self, store: ModelStore[M], name: str) -> None:
+    def __init__(self, store: Lender[M], name: str) -> None:
         self._store = store
         self._name = name
         self._resident: Resident[M] | None = None
