@@ -181,3 +181,19 @@ async def test_a_port_that_is_taken_stops_the_start_and_leaves_nothing_open(star
     with pytest.raises((RuntimeError, OSError)):
         async with running("third", ServiceSettings(metrics_port=echo.server.monitoring_port), build):
             raise AssertionError("never served")
+
+
+async def test_everything_that_reflection_lists_it_can_describe(start):
+    """As `buf curl --list-methods` asks: every service, its own ones too."""
+    echo = await start()
+    info = echo.channel.stream_stream(
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )()
+    await info.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+    listed = [service.name for service in (await info.read()).list_services_response.service]
+    for name in listed:
+        await info.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol=name))
+        assert (await info.read()).file_descriptor_response.file_descriptor_proto, name
+    await info.done_writing()

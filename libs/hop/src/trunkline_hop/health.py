@@ -1,23 +1,20 @@
-"""Health (grpc.health.v1) and reflection (v1 and v1alpha). Both stand outside the layers, so that neither
-admission nor a deadline of ours can fail a probe.
+"""Health (grpc.health.v1). It stands outside the layers, so that neither admission nor a deadline of ours can
+fail a probe.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 HEALTH_SERVICE: str = health.SERVICE_NAME
-REFLECTION_SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
@@ -87,18 +84,3 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     def add_to(self, server: grpc.aio.Server) -> None:
         """Serves grpc.health.v1.Health."""
         health_pb2_grpc.add_HealthServicer_to_server(self, server)
-
-
-def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
-    """Serves reflection under both of its names; their messages are the same on the wire."""
-    servicer = reflection.aio.ReflectionServicer([*services, HEALTH_SERVICE, *REFLECTION_SERVICES])
-    info: Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]] = servicer.ServerReflectionInfo
-    handler = grpc.stream_stream_rpc_method_handler(
-        info,
-        reflection_pb2.ServerReflectionRequest.FromString,
-        reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
-    for name in REFLECTION_SERVICES:
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": handler}),)
-        )

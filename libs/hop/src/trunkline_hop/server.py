@@ -13,7 +13,7 @@ import grpc.aio
 import structlog
 from google.protobuf.descriptor import ServiceDescriptor
 
-from trunkline_hop import health, tls
+from trunkline_hop import health, reflection, tls
 from trunkline_hop.admission import Admission
 from trunkline_hop.call import Handler
 from trunkline_hop.channel import Channel, connect
@@ -178,11 +178,11 @@ class Server:
         options = [*_OPTIONS, ("grpc.enable_channelz", int(settings.channelz))]
         self._grpc = server = grpc.aio.server(options=options)
         self._dispatcher.otherwise(
-            self._layered, {health.HEALTH_SERVICE, *health.REFLECTION_SERVICES, "grpc.channelz.v1.Channelz"}
+            self._layered, {health.HEALTH_SERVICE, *reflection.SERVICES, "grpc.channelz.v1.Channelz"}
         )
         server.add_generic_rpc_handlers((self._dispatcher,))
         self.health.add_to(server)
-        health.add_reflection(server, self._services)
+        reflection.add_reflection(server, [*self._services, health.HEALTH_SERVICE])
         if settings.channelz:
             from grpc_channelz.v1 import channelz
 
