@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+from redis.asyncio.connection import parse_url
 
 from trunkline_hop.settings import ServiceSettings
 
@@ -20,3 +22,15 @@ class Settings(ServiceSettings):
     """Longest wait for a write."""
     redis_connections: int = Field(default=64, ge=1)
     """Most connections to the store."""
+
+    @field_validator("redis_url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        try:
+            parse_url(value)
+        except ValueError:
+            # Not redis-py's own words: they may quote the value, and a password with it.
+            raise PydanticCustomError(
+                "url", "expected redis://, rediss:// or unix:// and an address"
+            ) from None
+        return value

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from trunkline_hop.settings import ServiceSettings
 
@@ -22,3 +25,15 @@ class Settings(ServiceSettings):
     """Connections to PostgreSQL at most, besides the one that listens."""
     artifact_limit_bytes: int = Field(default=32 * 2**30, ge=1)
     """Largest artifact that is taken."""
+
+    @field_validator("postgres_dsn")
+    @classmethod
+    def _dsn(cls, value: str) -> str:
+        try:
+            conninfo_to_dict(value)
+        except psycopg.ProgrammingError:
+            # libpq's own words quote the value, and a password with it.
+            raise PydanticCustomError(
+                "dsn", "expected what libpq takes, such as postgresql://user:password@host/database"
+            ) from None
+        return value

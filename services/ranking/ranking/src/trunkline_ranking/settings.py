@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
+from trunkline_hop.resolver import Target
 from trunkline_hop.settings import ServiceSettings
 
 
@@ -30,6 +32,15 @@ class Settings(ServiceSettings):
     """Longest wait for features, after which a transaction is scored on their defaults."""
     inference_margin_s: float = Field(default=0.01, ge=0)
     """Time of a request that the wait for features leaves to inference and answer."""
+
+    @field_validator("features", "registry")
+    @classmethod
+    def _target(cls, value: str) -> str:
+        try:
+            Target.parse(value)
+        except ValueError as error:
+            raise PydanticCustomError("address", "{reason}", {"reason": str(error)}) from None
+        return value
 
     @property
     def model_names(self) -> tuple[str, ...]:
