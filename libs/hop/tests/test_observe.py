@@ -14,6 +14,7 @@ import pytest
 import structlog
 from hop_conditions import failure, until, whole
 from hop_echo import EchoRequest, EchoResponse
+from opentelemetry import trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -167,6 +168,18 @@ def test_a_later_version_of_traceparent_may_say_more():
     assert telemetry.parent_of(f"01-{TRACE}-{SPAN}-01-more") is not None
 
 
+async def test_a_vendors_tracestate_travels_on_unchanged(echo):
+    seen = []
+
+    async def handler(request, call):
+        seen.append(call.context.forwarded)
+        return EchoResponse()
+
+    echo.servicer.on_echo = handler
+    await echo.stub.Echo(EchoRequest(), metadata=(("tracestate", "vendor=1"),))
+    assert ("tracestate", "vendor=1") in seen[0]
+
+
 async def test_work_inside_a_handler_is_a_child(echo):
     async def handler(request, call):
         with telemetry.span("redis.mget", rows=3), pytest.raises(ValueError), telemetry.span("inner"):
@@ -204,7 +217,8 @@ async def test_without_an_exporter_nothing_is_recorded_and_the_trace_still_goes_
     seen = []
 
     async def handler(request, call):
-        seen.append((telemetry.traceparent(), telemetry.trace_id()))
+        context = trace.get_current_span().get_span_context()
+        seen.append((telemetry.traceparent_of(context) if context.is_valid else None, telemetry.trace_id()))
         return EchoResponse()
 
     echo.servicer.on_echo = handler

@@ -113,7 +113,7 @@ class ClientCall:
                     }
                 )
         if context.is_valid:
-            self._headers.append((TRACEPARENT_KEY, _traceparent(context)))
+            self._headers.append((TRACEPARENT_KEY, telemetry.traceparent_of(context)))
 
     def _begin(self, argument: Any) -> Attempt:
         """Sends an attempt.
@@ -142,7 +142,7 @@ class ClientCall:
                 kind=SpanKind.CLIENT,
                 attributes={"server.address": endpoint.address, "rpc.attempt": self._tries},
             )
-            headers = [*headers[:-1], (TRACEPARENT_KEY, _traceparent(span.get_span_context()))]
+            headers = [*headers[:-1], (TRACEPARENT_KEY, telemetry.traceparent_of(span.get_span_context()))]
         try:
             call = endpoint.callable(self._kind, method.options.path)(
                 argument, timeout=timeout_s, metadata=headers, **self._extra or {}
@@ -290,10 +290,6 @@ def _session(headers: Sequence[tuple[str, str | bytes]]) -> str:
         if key == SESSION_KEY and isinstance(value, str):
             return value
     return ""
-
-
-def _traceparent(context: trace.SpanContext) -> str:
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
 def status_of(fault: BaseException) -> grpc.StatusCode:

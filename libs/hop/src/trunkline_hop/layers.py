@@ -47,7 +47,7 @@ class Observe:
         for key, value in call.transport.invocation_metadata() or ():
             if key == "traceparent":
                 traceparent = value
-            elif key.startswith(_FORWARDED_PREFIX) and isinstance(value, str):
+            elif (key.startswith(_FORWARDED_PREFIX) or key == "tracestate") and isinstance(value, str):
                 call.context.forwarded += ((key, value),)
         # Both contexts are the task's, and gRPC gives every call a task of its own: they end with it.
         current.set(call.context)

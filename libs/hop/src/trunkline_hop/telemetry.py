@@ -192,11 +192,8 @@ def parent_of(traceparent: str) -> otel.Context | None:
     return trace.set_span_in_context(NonRecordingSpan(context), otel.Context()) if context.is_valid else None
 
 
-def traceparent() -> str | None:
-    """The W3C `traceparent` header of the current span, None outside of a trace."""
-    context = trace.get_current_span().get_span_context()
-    if not context.is_valid:
-        return None
+def traceparent_of(context: SpanContext) -> str:
+    """The W3C `traceparent` header of a span."""
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
