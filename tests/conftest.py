@@ -10,9 +10,17 @@ import pytest
 from redis.asyncio import Redis
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves the tests' own parts out of it
-from suite_parts import Client, Suite, opened
+from suite_parts import BUF, Client, Suite, opened
 
 from trunkline_local.embedded import Valkey
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says what was done in another way because Node is not here."""
+    if not BUF.exists():
+        terminalreporter.write_line(
+            "without buf (it needs Node; `make check` installs it): calls by reflection were made in Python only"
+        )
 
 
 @pytest.fixture

@@ -31,6 +31,9 @@ from trunkline_hop.server import Server, running
 from trunkline_hop.telemetry import Tracing
 from trunkline_local import catalog
 
+BUF = Path(__file__).parents[1] / "node_modules" / ".bin" / "buf"
+"""An outside client, where Node brought it."""
+
 VERSION_KEY = "x-trunkline-model-version"
 DEGRADED_KEY = "x-trunkline-degraded"
 MODEL = "models/fraud"

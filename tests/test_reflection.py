@@ -13,10 +13,9 @@ from google.protobuf import descriptor_pb2, json_format
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha import reflection_pb2
-from suite_parts import Client, Suite, rows
+from suite_parts import BUF, Client, Suite, rows
 
 ROOT = Path(__file__).parents[1]
-BUF = ROOT / "node_modules" / ".bin" / "buf"
 V1 = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
 READ = (
@@ -96,7 +95,6 @@ async def _through_reflection(target: str, method: str, request: dict[str, Any])
 async def _call(target: str, method: str, request: dict[str, Any]) -> dict[str, Any]:
     if BUF.exists():
         return await _through_buf(target, method, request)
-    print(f"buf is not here ({BUF} needs Node): {method} is called through reflection alone")
     return await _through_reflection(target, method, request)
 
 

@@ -144,6 +144,9 @@ async def test_a_suite_comes_up_restarts_what_dies_survives_its_supervisor_and_g
         assert {process["health"] for process in first.values()} == {"SERVING"}
         assert first["ranking"]["versions"] == ["models/fraud/versions/1"]
         assert "already running" in trunkline(*up).stdout
+        other = run(app, [*up, "--replicas", "ranking=2"])
+        assert other.exit_code == 1
+        assert "with other options" in other.output
 
         os.kill(first["features"]["pid"], signal.SIGKILL)
         async with asyncio.timeout(30):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -159,6 +160,13 @@ async def test_a_thread_that_never_ends_does_not_keep_the_process(process):
     await server.event("serving")
     server.signal(signal.SIGINT)
     assert await server.status() == 0
+
+
+async def test_a_port_that_is_taken_stops_the_start_and_is_named(process):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = await process("echo", TRUNKLINE_PORT=str(taken.getsockname()[1]))
+        assert await server.status() == 2
+        assert server.log[-1]["event"].startswith("TRUNKLINE_HOST, TRUNKLINE_PORT: cannot listen")
 
 
 async def test_a_background_task_that_fails_ends_the_process_with_the_reason_in_the_log(process, tmp_path):

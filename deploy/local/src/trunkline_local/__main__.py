@@ -85,6 +85,8 @@ def up(
         if not detach:
             daemon.run(options, lambda state: _foreground(progress, state))
         elif (running := DataDirectory(data_dir).running()) is not None:
+            if running.options != str(options):
+                raise _fail(f"already running from {data_dir} with other options: `trunkline down` first")
             console.print(f"already running from {data_dir}")
             console.print(report.status_table(running))
         else:

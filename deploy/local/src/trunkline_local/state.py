@@ -68,6 +68,8 @@ class SuiteState(BaseModel):
 
     pid: int
     """Of the supervisor."""
+    options: str = ""
+    """What `up` was asked for, to tell a repeated `up` from a different one."""
     started: float
     """Unix time."""
     phase: Phase = Phase.STARTING

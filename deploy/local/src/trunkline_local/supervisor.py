@@ -46,7 +46,7 @@ class Supervisor:
         self._clock = clock or SystemClock()
         self._data = DataDirectory(options.data_dir)
         self._keepers: list[tuple[int, Keeper]] = []
-        self._state = SuiteState(pid=os.getpid(), started=time.time())
+        self._state = SuiteState(pid=os.getpid(), options=str(options), started=time.time())
 
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until `stop` is set, then ends everything in order.

@@ -13,7 +13,7 @@ import uvloop
 
 from trunkline_hop import logs
 from trunkline_hop.server import Build, running
-from trunkline_hop.settings import SettingsT, load
+from trunkline_hop.settings import CannotStart, SettingsT, load
 
 logger = structlog.get_logger("trunkline_hop")
 
@@ -23,7 +23,8 @@ def serve(name: str, settings_type: type[SettingsT], build: Build[SettingsT]) ->
 
     A second signal changes nothing: the drain ends when the accepted calls have, or after its grace.
 
-    Exit status: 0 after a drain, 1 when the start or a background task failed, 2 for wrong settings.
+    Exit status: 0 after a drain, 1 when the start or a background task failed, 2 for settings that are wrong or ask for
+    what this machine does not have, such as a port that is taken.
 
     Args:
         name: the service's name in logs, spans and metrics.
@@ -61,6 +62,9 @@ async def _serve(name: str, settings: SettingsT, build: Build[SettingsT]) -> int
         await serving
     except asyncio.CancelledError:
         logger.info("stopped before it served")
+    except CannotStart as refusal:
+        sys.stderr.write(f"{refusal}\n")
+        return 2
     except Exception:
         logger.exception("failed")
         return 1

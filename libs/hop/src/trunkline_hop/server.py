@@ -23,7 +23,7 @@ from trunkline_hop.handlers import Dispatcher, Proxy, Servicer, proxy_handlers, 
 from trunkline_hop.layers import Admit, Identify, Observe, bound, stack
 from trunkline_hop.metrics import Metrics
 from trunkline_hop.monitoring import MonitoringPort
-from trunkline_hop.settings import ServiceSettings, SettingsT
+from trunkline_hop.settings import CannotStart, ServiceSettings, SettingsT
 from trunkline_hop.telemetry import Tracing
 
 MESSAGE_LIMIT_BYTES = MESSAGE_BYTES
@@ -188,11 +188,19 @@ class Server:
 
             channelz.add_channelz_servicer(server)
         address = f"{settings.host}:{settings.port}"
-        if settings.tls_cert is not None and settings.tls_key is not None:
-            credentials = tls.server_credentials(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
-            self.port = server.add_secure_port(address, credentials)
-        else:
-            self.port = server.add_insecure_port(address)
+        try:
+            if settings.tls_cert is not None and settings.tls_key is not None:
+                credentials = tls.server_credentials(
+                    settings.tls_cert, settings.tls_key, settings.tls_client_ca
+                )
+                self.port = server.add_secure_port(address, credentials)
+            else:
+                self.port = server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise CannotStart(
+                f"TRUNKLINE_HOST, TRUNKLINE_PORT: cannot listen on {address}: the port is taken, or the "
+                "address is not this machine's"
+            ) from error
         for name in self._services:
             self.health.set(name, False)
         await server.start()

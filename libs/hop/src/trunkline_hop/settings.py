@@ -5,10 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, FilePath, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "TRUNKLINE_"
@@ -55,17 +54,17 @@ class ServiceSettings(BaseSettings):
     channelz: bool = False
     """Serve grpc.channelz.v1."""
 
-    tls_cert: Path | None = None
+    tls_cert: FilePath | None = None
     """Certificate chain of this server, PEM; read again when it changes."""
-    tls_key: Path | None = None
+    tls_key: FilePath | None = None
     """Its private key, PEM."""
-    tls_client_ca: Path | None = None
+    tls_client_ca: FilePath | None = None
     """CA that clients must have a certificate from (mutual TLS)."""
-    tls_ca: Path | None = None
+    tls_ca: FilePath | None = None
     """CA of the servers this process calls; unset: plain text."""
-    tls_client_cert: Path | None = None
+    tls_client_cert: FilePath | None = None
     """Certificate chain this process shows to servers."""
-    tls_client_key: Path | None = None
+    tls_client_key: FilePath | None = None
     """Its private key, PEM."""
 
     @model_validator(mode="after")
@@ -78,6 +77,10 @@ class ServiceSettings(BaseSettings):
         if self.tls_client_cert is not None and self.tls_ca is None:
             raise ValueError(f"{PREFIX}TLS_CLIENT_CERT needs {PREFIX}TLS_CA")
         return self
+
+
+class CannotStart(Exception):
+    """What the settings ask for is not to be had on this machine. The message names the variable."""
 
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
