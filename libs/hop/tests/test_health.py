@@ -13,7 +13,7 @@ from hop_conditions import BOUND_S, failure, until
 
 from trunkline.features.v1 import features_pb2
 from trunkline_hop.server import running
-from trunkline_hop.settings import ServiceSettings
+from trunkline_hop.settings import CannotStart, ServiceSettings
 
 SERVICE = "hop_tests.v1.EchoService"
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -175,10 +175,10 @@ async def test_a_port_that_is_taken_stops_the_start_and_leaves_nothing_open(star
     async def build(server, settings):
         pass
 
-    with pytest.raises((RuntimeError, OSError)):
+    with pytest.raises(CannotStart, match="TRUNKLINE_PORT"):
         async with running("second", ServiceSettings(port=echo.server.port), build):
             raise AssertionError("never served")
-    with pytest.raises((RuntimeError, OSError)):
+    with pytest.raises(CannotStart, match="TRUNKLINE_METRICS_PORT"):
         async with running("third", ServiceSettings(metrics_port=echo.server.monitoring_port), build):
             raise AssertionError("never served")
 

@@ -207,9 +207,14 @@ class Server:
         metrics_port = settings.metrics_port
         if metrics_port is None:
             metrics_port = settings.port + _METRICS_PORT_OFFSET if settings.port else 0
-        self._monitoring = MonitoringPort(
-            settings.host, metrics_port, self.metrics.registry, self.health.serving
-        )
+        try:
+            self._monitoring = MonitoringPort(
+                settings.host, metrics_port, self.metrics.registry, self.health.serving
+            )
+        except OSError as error:
+            raise CannotStart(
+                f"TRUNKLINE_METRICS_PORT: cannot listen on {settings.host}:{metrics_port}: {error.strerror}"
+            ) from error
         self.monitoring_port = self._monitoring.port
         # A check that raises would leave the process as it was, for ever: it ends it instead.
         self._watcher = asyncio.get_running_loop().create_task(self._watch_readiness(), name="readiness")
