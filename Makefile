@@ -16,12 +16,14 @@ endif
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
 
-$(VENV)/bin/python:
+# A stamp of our own, because somebody may have made the environment already, with an older pip.
+$(VENV)/tools:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Trunkline needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt pip hatchling editables
+	@touch $@
 
-$(VENV)/protos: $(VENV)/bin/python protos/pyproject.toml protos/generate.py $(shell find protos/trunkline -name '*.proto')
+$(VENV)/protos: $(VENV)/tools protos/pyproject.toml protos/generate.py $(shell find protos/trunkline -name '*.proto')
 	$(PIP) install --quiet --constraint constraints.txt --force-reinstall --no-deps ./protos
 	@touch $@
 
