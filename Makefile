@@ -50,7 +50,7 @@ test: $(VENV)/dev ## every test, on real embedded servers
 	$(BIN)/python -m pytest -n 2 -m 'not long'
 
 test-long: $(VENV)/dev ## the randomised claims at full size
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -n 2 -m 'long or hypothesis' --hypothesis-profile=long
 
 check: $(VENV)/dev ## format, lint, types, Dockerfiles, contracts
 	$(BIN)/ruff format --check .

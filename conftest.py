@@ -8,10 +8,16 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 
 from trunkline_local.embedded import PostgreSQL, Valkey
+
+# The same properties in two sizes: `make test` and, with --hypothesis-profile=long, `make test-long`.
+hypothesis.settings.register_profile("short", deadline=None)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile("short")
 
 
 @pytest.fixture(scope="session")

@@ -182,7 +182,7 @@ _STEP = st.one_of(
 
 
 @given(st.integers(1, 3), st.integers(0, 4), st.lists(_STEP, max_size=60))
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 def test_slots_are_accounted_for_whatever_happens(limit, queue_limit, steps):
     async def history():
         gate = admission(limit, queue_limit)

@@ -78,7 +78,7 @@ def histories(draw):
 
 
 @given(histories())
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 def test_offline_rows_are_bit_for_bit_those_a_store_fed_online_would_have_served(transactions):
     customers, terminals = online(transactions)
     assert np.array_equal(customer_rows(transactions), customers, equal_nan=True)
@@ -86,7 +86,7 @@ def test_offline_rows_are_bit_for_bit_those_a_store_fed_online_would_have_served
 
 
 @given(histories(), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 def test_a_row_depends_on_nothing_that_comes_after_it(transactions, data):
     cut = data.draw(st.integers(0, len(transactions) - 1))
     seen = slice(0, cut + 1)
@@ -96,7 +96,7 @@ def test_a_row_depends_on_nothing_that_comes_after_it(transactions, data):
 
 
 @given(histories())
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 def test_a_row_depends_on_no_label_younger_than_the_delay(transactions):
     last = len(transactions) - 1
     young = transactions.time_us > transactions.time_us[last] - LABEL_DELAY_DAYS * DAY_US

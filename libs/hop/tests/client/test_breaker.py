@@ -190,4 +190,4 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreakerMachine = BreakerMachine.TestCase
-TestBreakerMachine.settings = profile(max_examples=150, stateful_step_count=60, deadline=None)
+TestBreakerMachine.settings = profile(stateful_step_count=60, deadline=None)
