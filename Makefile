@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PACKAGES := libs/hop libs/modelstore services/registry services/features services/ranking/ranking services/gateway deploy/local models/fraud
-EDITABLE := $(foreach package,$(PACKAGES),-e ./$(package))
+PACKAGES := libs/hop libs/modelstore services/registry services/features services/ranking/ranking services/ranking/retrieval services/gateway deploy/local models/fraud
+EDITABLE := $(patsubst %/retrieval,%/retrieval[cpu],$(foreach package,$(PACKAGES),-e ./$(package)))
 SOURCES := constraints.txt pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 
 ifneq ($(shell command -v npm),)
