@@ -1,7 +1,7 @@
 """Puts the models of this checkout into a running suite, through the suite's own APIs, as often as one likes.
 
-A directory `models/NAME/artifact` holds `model.onnx` and `signature.json` (the version's files), `views.json`
-(the feature views it reads) and, if it has one, `CARD.md`.
+A directory `models/NAME/artifact` holds the version's files, `signature.json` among them; beside those
+`views.json` (the feature views it reads) and, if it has one, `CARD.md`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from trunkline.features.v1.features_pb2_grpc import FeatureServiceStub
 from trunkline.registry.v1 import registry_pb2 as registry
 from trunkline.registry.v1.registry_pb2_grpc import RegistryServiceStub
 
-VERSION_FILES = ("model.onnx", "signature.json")
+SIGNATURE = "signature.json"
+VIEWS = "views.json"
+CARD = "CARD.md"
 CHUNK_BYTES = 1024 * 1024
 TIMEOUT_S = 20.0
 BUNDLED = {"trunkline.dev/source": "bundled"}
@@ -43,25 +45,28 @@ class Bundle:
 
     def files(self) -> dict[str, bytes]:
         """Content by name of the version's files."""
-        return {name: (self.artifact / name).read_bytes() for name in VERSION_FILES}
+        paths = sorted(path for path in self.artifact.iterdir() if path.name not in (VIEWS, CARD))
+        return {path.name: path.read_bytes() for path in paths}
+
+    def signature(self) -> dict[str, Any]:
+        """What its `signature.json` says."""
+        return dict(json.loads((self.artifact / SIGNATURE).read_bytes()))
 
     def views(self) -> list[Any]:
         """The feature views that it reads."""
-        file = self.artifact / "views.json"
+        file = self.artifact / VIEWS
         return list(json.loads(file.read_text())["views"]) if file.exists() else []
 
     def card(self) -> str:
         """Its model card, Markdown."""
-        file = self.artifact / "CARD.md"
+        file = self.artifact / CARD
         return file.read_text() if file.exists() else ""
 
 
 def bundles(models_dir: Path | None = None) -> list[Bundle]:
     """The models in `models_dir`, by default the one of the checkout that this package runs from."""
     root = models_dir or Path(__file__).resolve().parents[4] / "models"
-    return [
-        Bundle(path.parent.parent.name, path.parent) for path in sorted(root.glob("*/artifact/model.onnx"))
-    ]
+    return [Bundle(path.parent.name, path) for path in sorted(root.glob("*/artifact"))]
 
 
 async def declare_views(target: str, models: Sequence[Bundle]) -> None:
@@ -92,12 +97,25 @@ async def declare_views(target: str, models: Sequence[Bundle]) -> None:
 
 
 def _field(field: Any) -> features.Field:
-    if field["type"] != "FLOAT64":
-        raise ValueError(f"{field['name']}: views.json may declare FLOAT64 fields, not {field['type']}")
+    name, default = field["name"], field["default"]
+    given = [] if default is None else [default]
+    match field["type"]:
+        case "FLOAT64":
+            values = features.Values(float64=features.Float64Values(values=given))
+        case "STRING":
+            values = features.Values(string=features.StringValues(values=given))
+        case "FLOAT32_VECTOR":
+            vector = features.Float32VectorValues(values=default or ())
+            values = features.Values(float32_vector=vector)
+        case other:
+            raise ValueError(
+                f"{name}: views.json may declare FLOAT64, STRING and FLOAT32_VECTOR, not {other}"
+            )
     return features.Field(
-        name=field["name"],
-        type=features.FIELD_TYPE_FLOAT64,
-        default_value=features.Values(float64=features.Float64Values(values=[field["default"]])),
+        name=name,
+        type=features.FieldType.Value(f"FIELD_TYPE_{field['type']}"),
+        dimension=field.get("dimension", 0),
+        default_value=values if given else None,
         description=field["description"],
     )
 
