@@ -44,7 +44,13 @@ class Bundle:
         return f"models/{self.model_id}"
 
     def files(self) -> dict[str, bytes]:
-        """Content by name of the version's files."""
+        """Content by name of the version's files.
+
+        Raises:
+            FileNotFoundError: its signature is not among them.
+        """
+        if not (self.artifact / SIGNATURE).exists():
+            raise FileNotFoundError(f"{self.artifact} has no {SIGNATURE}")
         paths = sorted(path for path in self.artifact.iterdir() if path.name not in (VIEWS, CARD))
         return {path.name: path.read_bytes() for path in paths}
 
