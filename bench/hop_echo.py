@@ -192,7 +192,7 @@ def main() -> None:
 
     async def measure(kind: str, seconds: float) -> Any:
         return await load(
-            servers[kind].port, PATH, message, message,
+            servers[kind].port, PATH, [(message, message)],
             concurrency=CONCURRENCY, connections=CONNECTIONS, seconds=seconds,
         )  # fmt: skip
 

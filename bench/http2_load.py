@@ -1,8 +1,8 @@
 """A gRPC load generator that costs a tenth of a server: HTTP/2 frames made once, sent as bytes.
 
 A stock client in Python takes as much CPU a call as the server it measures, so that the client's speed would
-be reported. This one knows just enough HTTP/2 (RFC 9113) to repeat one unary call: it counts a call as done
-only when the answer it expects has come and the stream has ended.
+be reported. This one knows just enough HTTP/2 (RFC 9113) to repeat unary calls of one method: it counts a call
+as done only when the answer it expects has come and the stream has ended.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST, _SETTINGS, _PING, _GOAWAY, _WINDOW = 0, 1, 3, 4, 6, 7, 8
@@ -20,6 +22,10 @@ _WINDOW_STEP = 1 << 20
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + payload
+
+
+def _message(value: bytes) -> bytes:
+    return b"\x00" + struct.pack(">I", len(value)) + value
 
 
 def _text(value: str) -> bytes:
@@ -57,10 +63,10 @@ class Result:
 class _Connection(asyncio.Protocol):
     """One connection with a fixed number of calls in flight."""
 
-    def __init__(self, path: str, request: bytes, answer: bytes, in_flight: int) -> None:
+    def __init__(self, path: str, calls: Sequence[tuple[bytes, bytes]], in_flight: int) -> None:
         self._block = _headers(path)
-        self._body = b"\x00" + struct.pack(">I", len(request)) + request
-        self._answer = b"\x00" + struct.pack(">I", len(answer)) + answer
+        self._calls = cycle([(_message(request), _message(answer)) for request, answer in calls])
+        self._expected: dict[int, bytes] = {}
         self._in_flight = in_flight
         self._stream = 1
         self._buffer = b""
@@ -88,9 +94,10 @@ class _Connection(asyncio.Protocol):
     def _call(self) -> bytes:
         stream = self._stream
         self._stream += 2
+        request, self._expected[stream] = next(self._calls)
         self._started[stream] = time.perf_counter()
         return _frame(_HEADERS, _END_HEADERS, stream, self._block) + _frame(
-            _DATA, _END_STREAM, stream, self._body
+            _DATA, _END_STREAM, stream, request
         )
 
     def data_received(self, data: bytes) -> None:
@@ -106,7 +113,11 @@ class _Connection(asyncio.Protocol):
             at += 9 + size
             if kind == _DATA:
                 self._received += size
-                if payload == self._answer:
+                # An answer may come in several frames.
+                rest = self._expected[stream].removeprefix(payload)
+                if len(rest) < len(self._expected[stream]):
+                    self._expected[stream] = rest
+                if not rest:
                     self._answered.add(stream)
             elif kind == _PING and not flags & _ACK:
                 out.append(_frame(_PING, _ACK, 0, payload))
@@ -120,6 +131,7 @@ class _Connection(asyncio.Protocol):
                     self._fail(f"not the answer: {payload!r}")
                     return
                 self._answered.discard(stream)
+                del self._expected[stream]
                 if self.going:
                     out.append(self._call())
         self._buffer = buffer[at:]
@@ -143,13 +155,18 @@ class _Connection(asyncio.Protocol):
 
 
 async def load(
-    port: int, path: str, request: bytes, answer: bytes, *, concurrency: int, connections: int, seconds: float
+    port: int,
+    path: str,
+    calls: Sequence[tuple[bytes, bytes]],
+    *,
+    concurrency: int,
+    connections: int,
+    seconds: float,
 ) -> Result:
-    """Repeats one call for some time.
+    """Repeats calls, in turn, for some time.
 
     Args:
-        request: the serialised request.
-        answer: the serialised response that counts as success.
+        calls: each a serialised request and the serialised response that counts as success.
         concurrency: calls in flight, over all connections.
 
     Raises:
@@ -160,7 +177,7 @@ async def load(
     started = time.perf_counter()
     for _ in range(connections):
         made = await loop.create_connection(
-            lambda: _Connection(path, request, answer, concurrency // connections), "127.0.0.1", port
+            lambda: _Connection(path, calls, concurrency // connections), "127.0.0.1", port
         )
         open_ones.append(made)
     await asyncio.sleep(seconds)
