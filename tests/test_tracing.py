@@ -122,15 +122,15 @@ async def test_a_trace_shows_which_hop_failed_when_the_answer_was_degraded(
 
 async def test_a_retry_is_a_second_attempt_under_one_call(suite: Suite, monkeypatch: Any) -> None:
     tries: list[int] = []
-    probability = Inference.probability
+    begin = Inference.begin
 
-    def fail_first(self: Inference, *args: Any) -> float:
+    def fail_first(self: Inference, version: str) -> Any:
         tries.append(1)
         if len(tries) == 1:
             raise Unavailable("LOADING", "once")
-        return probability(self, *args)
+        return begin(self, version)
 
-    monkeypatch.setattr(Inference, "probability", fail_first)
+    monkeypatch.setattr(Inference, "begin", fail_first)
     async with Client(suite.target) as client:
         await client.ranking.ScoreTransaction(score(), timeout=5, metadata=RECORDED)
     assert len(tries) == 2

@@ -190,12 +190,13 @@ def test_the_shipped_signature_fits_the_graph_and_the_views():
     signature = json.loads((place / artifact.SIGNATURE).read_text())
     assert (taken.name, taken.type, taken.shape[1]) == ("features", "tensor(float)", len(signature["inputs"]))
     assert (given.name, given.type, len(given.shape)) == ("probability", "tensor(float)", 1)
+    assert signature["task"] == "score_transaction"
     assert signature["inputs"] == list(features.INPUTS)
     assert 0 < signature["thresholds"]["review"] <= signature["thresholds"]["decline"] < 1
+    described = json.loads((place / artifact.VIEWS).read_text())["views"]
+    assert signature["entity_types"] == {view["name"]: view["entity_type"] for view in described}
     declared = {
-        f"{view['name']}:{field['name']}": field["default"]
-        for view in json.loads((place / artifact.VIEWS).read_text())["views"]
-        for field in view["fields"]
+        f"{view['name']}:{field['name']}": field["default"] for view in described for field in view["fields"]
     }
     assert declared == signature["defaults"]
     stored = [name for name in signature["inputs"] if not name.startswith("request:")]

@@ -122,7 +122,9 @@ def build(
             evaluation["data"] = kept
     digest = hashlib.sha256(model).hexdigest()
     signature = {
+        "task": "score_transaction",
         "inputs": list(features.INPUTS),
+        "entity_types": views.ENTITY_TYPES,
         "defaults": trained.defaults,
         "thresholds": asdict(trained.thresholds),
     }

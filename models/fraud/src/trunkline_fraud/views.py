@@ -6,6 +6,8 @@ from trunkline_fraud.windows import CUSTOMER_FIELDS, LABEL_DELAY_DAYS, TERMINAL_
 
 CUSTOMER_VIEW = "customer_activity"
 TERMINAL_VIEW = "terminal_activity"
+ENTITY_TYPES = {CUSTOMER_VIEW: "customer", TERMINAL_VIEW: "terminal"}
+"""What each view is about."""
 TTL_S = 60 * 86_400
 """Twice the longest window: a row older than that says nothing about the last 30 days."""
 
@@ -21,14 +23,12 @@ def declare(defaults: Mapping[str, float]) -> dict[str, object]:
         "views": [
             _view(
                 CUSTOMER_VIEW,
-                "customer",
                 "What a customer did in the days up to its last transaction.",
                 CUSTOMER_FIELDS,
                 defaults,
             ),
             _view(
                 TERMINAL_VIEW,
-                "terminal",
                 "What happened at a terminal in the days up to its last transaction or label.",
                 TERMINAL_FIELDS,
                 defaults,
@@ -38,11 +38,11 @@ def declare(defaults: Mapping[str, float]) -> dict[str, object]:
 
 
 def _view(
-    name: str, entity_type: str, description: str, names: tuple[str, ...], defaults: Mapping[str, float]
+    name: str, description: str, names: tuple[str, ...], defaults: Mapping[str, float]
 ) -> dict[str, object]:
     return {
         "name": name,
-        "entity_type": entity_type,
+        "entity_type": ENTITY_TYPES[name],
         "ttl_s": TTL_S,
         "description": description,
         "owner": "models/fraud",

@@ -44,6 +44,8 @@ NOON = datetime(2026, 3, 7, 12, 30, tzinfo=UTC)  # a Saturday
 CREATE_TIMEOUT_S = 10.0
 
 SIGNATURE: dict[str, Any] = {
+    "task": "score_transaction",
+    "entity_types": {"customer_activity": "customer", "terminal_activity": "terminal"},
     "inputs": ["request:amount", "customer_activity:count_1d", "terminal_activity:risk_1d"],
     "defaults": {"customer_activity:count_1d": 3.0, "terminal_activity:risk_1d": 0.25},
     "thresholds": {"review": 0.5, "decline": 0.75},

@@ -4,20 +4,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline_ranking.features import Online
-from trunkline_ranking.scoring import Decision, Scoring, assemble, decide
-from trunkline_ranking.signature import Signature
+from trunkline_ranking.features import FeatureQuery, FeatureRow, Online
+from trunkline_ranking.fraud_signature import FraudSignature
+from trunkline_ranking.patience import Patience
+from trunkline_ranking.reading import Reading
+from trunkline_ranking.scoring import Decision, assemble, decide
 from trunkline_ranking.transaction import REQUEST_FEATURES, Transaction
 
 NOON = datetime(2026, 3, 7, 12, 30, tzinfo=UTC)  # a Saturday
 NAMES = ("customer_a:x", "terminal_b:y", "customer_a:z")
-SIGNATURE = Signature(
+SIGNATURE = FraudSignature(
     ("customer_a:x", "request:amount", "terminal_b:y", "customer_a:z"),
     {"customer_a:x": 1.0, "terminal_b:y": 2.0, "customer_a:z": 3.0},
     0.5,
     0.75,
-    NAMES,
     ("customer", "terminal"),
+    FeatureQuery(NAMES),
 )
 
 
@@ -40,7 +42,7 @@ def test_request_features_are_what_the_model_was_trained_on(time):
 
 def test_a_row_has_the_columns_of_the_signature_in_its_order():
     online = [Online(7.0, True), Online(8.0, True), Online(9.0, True)]
-    assert assemble(SIGNATURE, at(NOON), online) == ([7.0, 10.0, 8.0, 9.0], ())
+    assert assemble(SIGNATURE, at(NOON), FeatureRow(online)) == ([7.0, 10.0, 8.0, 9.0], ())
 
 
 def test_without_values_a_row_has_the_defaults_and_says_so():
@@ -51,7 +53,7 @@ def test_without_values_a_row_has_the_defaults_and_says_so():
 @given(st.lists(st.builds(Online, st.none() | st.floats(-9, 9), st.booleans()), min_size=3, max_size=3))
 def test_what_is_not_fresh_is_named_and_what_is_missing_has_its_default(online):
     online = [Online(read.value, read.fresh and read.value is not None) for read in online]
-    row, defaulted = assemble(SIGNATURE, at(NOON), online)
+    row, defaulted = assemble(SIGNATURE, at(NOON), FeatureRow(online))
     assert defaulted == tuple(name for name, read in zip(NAMES, online, strict=True) if not read.fresh)
     expected = [
         SIGNATURE.defaults[name] if read.value is None else read.value
@@ -71,10 +73,9 @@ class Recorder:
     def __init__(self):
         self.timeouts = []
 
-    async def read(self, features, entities, timeout_s):
+    async def read(self, query, entities, timeout_s):
         self.timeouts.append(timeout_s)
-        assert entities == {"customer": "c", "terminal": "t"}
-        return [Online(0.0, True) for _ in features]
+        return FeatureRow([Online(0.0, True) for _ in query.names])
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ class Recorder:
 )
 async def test_the_wait_for_features_leaves_time_to_answer(remaining_s, timeout_s):
     features = Recorder()
-    scoring = Scoring(None, features, None, features_timeout_s=0.1, margin_s=0.01)
-    read = await scoring._read(SIGNATURE, at(NOON), remaining_s)
+    reading = Reading(features, Patience(longest_s=0.1, margin_s=0.01))
+    row = await reading.read(SIGNATURE.query, {"customer": "c", "terminal": "t"}, remaining_s)
     assert features.timeouts == ([] if timeout_s is None else [pytest.approx(timeout_s)])
-    assert (read is None) == (timeout_s is None)
+    assert (row is None) == (timeout_s is None)

@@ -8,7 +8,7 @@ from trunkline_ranking.settings import Settings
 
 @pytest.mark.parametrize(
     "name",
-    ["TRUNKLINE_FEATURES", "TRUNKLINE_REGISTRY"],
+    ["TRUNKLINE_FEATURES", "TRUNKLINE_REGISTRY", "TRUNKLINE_RETRIEVAL"],
 )
 def test_a_wrong_address_ends_the_start_and_names_the_variable(monkeypatch, capsys, name):
     monkeypatch.setenv(name, "no port")

@@ -1,1 +1,1 @@
-"""Scores from registered models over online features."""
+"""Scores and recommendations from registered models over online features."""

@@ -1,17 +1,24 @@
-"""The feature store over the wire, as scoring's `Features`."""
+"""The feature store over the wire, as ranking's `Features`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import grpc.aio
+import numpy as np
+from numpy.typing import NDArray
 
 from trunkline.features.v1 import features_pb2 as pb
 from trunkline.features.v1.features_pb2_grpc import FeatureServiceStub
+from trunkline_hop.call import DEGRADED_KEY
 from trunkline_hop.errors import Unavailable
-from trunkline_ranking.features import Online
+from trunkline_ranking.features import FeatureQuery, FeatureRow, Online
+
+V = TypeVar("V")
 
 _STORED = frozenset({pb.FEATURE_STATUS_PRESENT, pb.FEATURE_STATUS_STALE, pb.FEATURE_STATUS_DEFAULTED})
+_UNREACHABLE = "feature_store_unreachable"
 
 
 class GrpcFeatures:
@@ -20,28 +27,58 @@ class GrpcFeatures:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = FeatureServiceStub(channel)
 
-    async def read(
-        self, features: Sequence[str], entities: Mapping[str, str], timeout_s: float
-    ) -> Sequence[Online]:
+    async def read(self, query: FeatureQuery, entities: Mapping[str, str], timeout_s: float) -> FeatureRow:
         """See `Features.read`. An answer of another shape than asked is UNAVAILABLE."""
+        names = query.names
         ids = [pb.EntityIds(entity_type=kind, ids=[entity]) for kind, entity in entities.items()]
-        request = pb.GetOnlineFeaturesRequest(features=features, entities=ids)
-        reply = await self._stub.GetOnlineFeatures(request, timeout=timeout_s)
+        call = self._stub.GetOnlineFeatures(
+            pb.GetOnlineFeaturesRequest(features=names, entities=ids), timeout=timeout_s
+        )
+        reply = await call
+        if (DEGRADED_KEY, _UNREACHABLE) in await call.trailing_metadata():
+            # Every value is its default then, and an entity that has rows looks like one that has none.
+            raise Unavailable("STORE_UNREACHABLE", "the feature store cannot reach its rows")
         columns = reply.columns
-        if len(columns) != len(features):
-            raise _unusable(f"{len(columns)} columns for {len(features)} features")
-        return [_online(name, column) for name, column in zip(features, columns, strict=True)]
+        if len(columns) != len(names):
+            raise _unusable(f"{len(columns)} columns for {len(names)} features")
+        pairs = iter(zip(names, columns, strict=True))
+        return FeatureRow(
+            _take(pairs, len(query.numbers), _number),
+            _take(pairs, len(query.texts), _text),
+            _take(pairs, len(query.vectors), _vector),
+        )
 
 
-def _online(name: str, column: pb.Column) -> Online:
-    kind = column.values.WhichOneof("kind")
-    if column.feature != name or kind not in ("float64", "int64", "bool") or len(column.statuses) != 1:
-        raise _unusable(f"no single number for {name}")
-    values = getattr(column.values, kind).values
-    if len(values) != 1:
-        raise _unusable(f"{len(values)} values for {name}")
+def _take(
+    pairs: Iterable[tuple[str, pb.Column]], count: int, value_of: Callable[[pb.Values], V | None]
+) -> Sequence[Online[V]]:
+    return [_online(name, column, value_of) for _, (name, column) in zip(range(count), pairs, strict=False)]
+
+
+def _online(name: str, column: pb.Column, value_of: Callable[[pb.Values], V | None]) -> Online[V]:
+    value = value_of(column.values)
+    if column.feature != name or value is None or len(column.statuses) != 1:
+        raise _unusable(f"no single value of its kind for {name}")
     status = column.statuses[0]
-    return Online(float(values[0]) if status in _STORED else None, status == pb.FEATURE_STATUS_PRESENT)
+    return Online(value if status in _STORED else None, status == pb.FEATURE_STATUS_PRESENT)
+
+
+def _number(values: pb.Values) -> float | None:
+    kind = values.WhichOneof("kind")
+    single = _single(getattr(values, kind)) if kind in ("float64", "int64", "bool") else None
+    return None if single is None else float(single)
+
+
+def _text(values: pb.Values) -> str | None:
+    return _single(values.string) if values.HasField("string") else None
+
+
+def _vector(values: pb.Values) -> NDArray[np.float32] | None:
+    return np.array(values.float32_vector.values, np.float32) if values.HasField("float32_vector") else None
+
+
+def _single(array: Any) -> Any:
+    return array.values[0] if len(array.values) == 1 else None
 
 
 def _unusable(what: str) -> Unavailable:

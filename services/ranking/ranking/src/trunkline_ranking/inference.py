@@ -2,44 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from time import perf_counter
-
-import numpy as np
+from typing import TypeVar
 
 from trunkline_hop.errors import Internal
 from trunkline_hop.metrics import Metrics
 from trunkline_hop.telemetry import span
-from trunkline_modelstore import Lease
-from trunkline_ranking.fraud_model import FraudModel, OutputError
+from trunkline_ranking.graph import OutputError
+
+T = TypeVar("T")
 
 
 class Inference:
     """Runs leased models and counts what they did.
 
-    It runs on the event loop: one row through the trees takes about 10 us, a hand-over to a thread 50. A
-    model that takes over 1 ms a row would belong into a thread.
+    They run on the event loop: one row through the trees takes about 10 us, a hand-over to a thread 50. A
+    model that takes over 1 ms a request would belong into a thread.
     """
 
     def __init__(self, service: str, metrics: Metrics) -> None:
-        self._service = service
-        self._metrics = metrics
+        self.service = service
+        self.metrics = metrics
 
-    def probability(self, lease: Lease[FraudModel], row: list[float]) -> float:
-        """Probability of fraud of one row, columns as the model's signature names them.
+    def begin(self, version: str) -> Run:
+        """What one request does with a version (`models/{model}/versions/{version}`)."""
+        return Run(self, version)
+
+
+class Run:
+    """The graphs of one version that one request runs, in turn."""
+
+    __slots__ = ("_inference", "_seconds", "_version")
+
+    def __init__(self, inference: Inference, version: str) -> None:
+        self._inference = inference
+        self._version = version
+        self._seconds = 0.0
+
+    def compute(self, name: str, work: Callable[[], T]) -> T:
+        """Runs a graph within a span of this name.
 
         Raises:
-            Internal: the model failed, or answered with something else.
+            Internal: it failed, or answered with something else than it should.
         """
-        model, _, version = lease.version.rpartition("/versions/")
-        labels = (self._service, model, version)
         began = perf_counter()
         try:
-            with span("compute", model=lease.version):
-                probability = float(lease.model.probabilities(np.array([row]))[0])
+            with span(name, model=self._version):
+                return work()
         except Exception as error:
             kind = "invalid_output" if isinstance(error, OutputError) else "runtime"
-            self._metrics.inference_errors.labels(self._service, model, kind).inc()
-            raise Internal("INTERNAL", f"{lease.version} failed") from error
-        self._metrics.inference_latency.labels(*labels).observe(perf_counter() - began)
-        self._metrics.prediction.labels(*labels).observe(probability)
-        return probability
+            model = self._version.rpartition("/versions/")[0]
+            self._inference.metrics.inference_errors.labels(self._inference.service, model, kind).inc()
+            raise Internal("INTERNAL", f"{self._version} failed") from error
+        finally:
+            self._seconds += perf_counter() - began
+
+    def finish(self, scores: Iterable[float]) -> None:
+        """Counts the time that all graphs took, and the scores that are answered with."""
+        model, _, version = self._version.rpartition("/versions/")
+        labels = (self._inference.service, model, version)
+        self._inference.metrics.inference_latency.labels(*labels).observe(self._seconds)
+        observe = self._inference.metrics.prediction.labels(*labels).observe
+        for score in scores:
+            observe(score)

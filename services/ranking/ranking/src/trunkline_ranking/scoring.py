@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-import structlog
+import numpy as np
 
-from trunkline_hop.errors import Fault, Overloaded, TooLate, Unavailable
-from trunkline_hop.telemetry import span
 from trunkline_modelstore import ModelStore
-from trunkline_ranking.features import Features, Online
+from trunkline_ranking.features import FeatureRow
 from trunkline_ranking.fraud_model import FraudModel
+from trunkline_ranking.fraud_signature import FraudSignature
 from trunkline_ranking.inference import Inference
-from trunkline_ranking.signature import Signature
+from trunkline_ranking.model import Model, of_task
+from trunkline_ranking.reading import Reading
 from trunkline_ranking.transaction import REQUEST_FEATURES, Transaction
 
-log = structlog.get_logger("trunkline.ranking")
+_NONE = FeatureRow(())
+"""For a model that reads nothing of the store."""
 
 
 class Decision(Enum):
@@ -47,13 +47,9 @@ class Score:
 class Scoring:
     """Scores transactions with the models of a store over the features of another."""
 
-    models: ModelStore[FraudModel]
-    features: Features
+    models: ModelStore[Model]
+    reading: Reading
     inference: Inference
-    features_timeout_s: float
-    """Longest wait for features."""
-    margin_s: float
-    """Time that the wait for features leaves to the rest of the call."""
 
     async def score(self, model: str, transaction: Transaction, remaining_s: float | None) -> Score:
         """Scores one transaction.
@@ -66,50 +62,32 @@ class Scoring:
             remaining_s: time left for the answer; None: any.
 
         Raises:
-            Fault: the model cannot be leased (see `ModelStore.lease`) or fails.
+            Fault: the model cannot be leased (see `ModelStore.lease`), is for another task, or fails.
         """
         async with self.models.lease(model) as lease:
-            signature = lease.model.signature
-            online = await self._read(signature, transaction, remaining_s)
+            fraud = of_task(lease, FraudModel)
+            signature = fraud.signature
+            entities = {kind: transaction.entity(kind) for kind in signature.entity_types}
+            online = await self.reading.read(signature.query, entities, remaining_s) if entities else _NONE
             row, defaulted = assemble(signature, transaction, online)
-            probability = self.inference.probability(lease, row)
+            run = self.inference.begin(lease.version)
+            probability = run.compute("compute", lambda: float(fraud.probabilities(np.array([row]))[0]))
+            run.finish((probability,))
             decision = decide(signature, probability)
             return Score(probability, decision, defaulted, lease.version, online is None)
 
-    async def _read(
-        self, signature: Signature, transaction: Transaction, remaining_s: float | None
-    ) -> Sequence[Online] | None:
-        """The values of features; None when they cannot be read in time."""
-        if not signature.features:
-            return ()
-        timeout_s = self.features_timeout_s
-        if remaining_s is not None:
-            timeout_s = min(timeout_s, remaining_s - self.margin_s)
-        if timeout_s <= 0:
-            return None
-        entities = {kind: transaction.entity(kind) for kind in signature.entity_types}
-        try:
-            with span("features"):
-                return await self.features.read(signature.features, entities, timeout_s)
-        except (Unavailable, Overloaded, TooLate) as fault:
-            log.warning("features unavailable", reason=fault.reason)
-        except Fault as fault:
-            # A view that nobody declared, say: a defect of the installation, and the answer is as good.
-            log.error("features refused", reason=fault.reason, error=fault.message)
-        return None
-
 
 def assemble(
-    signature: Signature, transaction: Transaction, online: Sequence[Online] | None
+    signature: FraudSignature, transaction: Transaction, online: FeatureRow | None
 ) -> tuple[list[float], tuple[str, ...]]:
     """The input row of a model, and which of its features are defaults or stale.
 
     Args:
         signature: what the columns mean.
         transaction: gives the `request:*` columns.
-        online: one value a `signature.features`; None when they could not be read.
+        online: what `signature.query` asks for; None when it could not be read.
     """
-    values = iter(online) if online is not None else None
+    values = iter(online.numbers) if online is not None else None
     row: list[float] = []
     defaulted: list[str] = []
     for name in signature.inputs:
@@ -124,7 +102,7 @@ def assemble(
     return row, tuple(defaulted)
 
 
-def decide(signature: Signature, probability: float) -> Decision:
+def decide(signature: FraudSignature, probability: float) -> Decision:
     """What the model's thresholds say; a probability at a threshold is over it."""
     if probability >= signature.decline:
         return Decision.DECLINE

@@ -20,6 +20,8 @@ class Settings(ServiceSettings):
     """Target of the feature store."""
     registry: str = "127.0.0.1:50056"
     """Target of the model registry."""
+    retrieval: str = "127.0.0.1:50052"
+    """Target of the vector index."""
     models: str = Field(
         default="models/fraud", pattern=r"models/[a-z][a-z0-9-]*( *, *models/[a-z][a-z0-9-]*)*"
     )
@@ -29,11 +31,15 @@ class Settings(ServiceSettings):
     model_budget_bytes: int = Field(default=256 * 1024 * 1024, ge=1)
     """What all loaded versions together may take of memory."""
     features_timeout_s: float = Field(default=0.1, gt=0)
-    """Longest wait for features, after which a transaction is scored on their defaults."""
+    """Longest wait for features, after which their defaults count."""
+    retrieval_timeout_s: float = Field(default=0.1, gt=0)
+    """Longest wait for retrieval, after which the popular items are recommended."""
     inference_margin_s: float = Field(default=0.01, ge=0)
-    """Time of a request that the wait for features leaves to inference and answer."""
+    """Time of a request that each of these waits leaves to inference and answer."""
+    exploration_rate: float = Field(default=0.0, ge=0, le=1)
+    """Share of recommended places given to a random candidate, where a request does not say."""
 
-    @field_validator("features", "registry")
+    @field_validator("features", "registry", "retrieval")
     @classmethod
     def _target(cls, value: str) -> str:
         try:

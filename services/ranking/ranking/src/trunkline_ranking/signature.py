@@ -1,85 +1,85 @@
-"""`signature.json`: what the columns of a fraud model mean."""
+"""`signature.json`: what a version is for, and what its numbers mean. What the tasks have in common."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Collection
 from typing import Any
 
-from trunkline_ranking.transaction import ENTITY_TYPES, REQUEST_FEATURES
+Fields = dict[str, Any]
 
-_KEYS = {"inputs", "thresholds", "defaults"}
+TASK = "task"
+_NAME = r"[a-z][a-z0-9_]*"
+_ENTITY_TYPE = re.compile(_NAME)
+_FEATURE = re.compile(f"({_NAME}):{_NAME}")
 
 
 class SignatureError(ValueError):
     """A signature that does not say what it must; the text says what is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """What the columns of a fraud model mean, and what its scores call for."""
-
-    inputs: tuple[str, ...]
-    """Name of every input column, in order: `request:*` or `view:field`."""
-    defaults: Mapping[str, float]
-    """The value that stands in for each `view:field` while it cannot be read."""
-    review: float
-    """Probability from which somebody should look at it."""
-    decline: float
-    """Probability from which it is declined."""
-
-    features: tuple[str, ...]
-    """The columns that come from the feature store, in order."""
-    entity_types: tuple[str, ...]
-    """What those are about, see `ENTITY_TYPES`."""
-
-
-def parse(document: bytes) -> Signature:
-    """Reads a `signature.json`.
+def read(document: bytes) -> Fields:
+    """The fields of a `signature.json`, `task` among them.
 
     Raises:
-        SignatureError: it is malformed, or names a feature that nobody can give.
+        SignatureError: it is no JSON object, or names no task.
     """
     try:
         fields = json.loads(document)
     except ValueError as error:
         raise SignatureError("signature.json is no JSON") from error
-    if not isinstance(fields, dict) or set(fields) != _KEYS:
-        raise SignatureError(f"signature.json has other keys than {', '.join(sorted(_KEYS))}")
-    inputs = _inputs(fields["inputs"])
-    wanted = {name for name in inputs if name not in REQUEST_FEATURES}
-    defaults = _numbers("defaults", fields["defaults"], wanted)
-    thresholds = _numbers("thresholds", fields["thresholds"], {"review", "decline"})
-    review, decline = thresholds["review"], thresholds["decline"]
-    if not 0 <= review <= decline <= 1:
-        raise SignatureError("thresholds are not 0 <= review <= decline <= 1")
-    features = tuple(name for name in inputs if name in defaults)
-    kinds = tuple(kind for kind in ENTITY_TYPES if any(name.startswith(f"{kind}_") for name in features))
-    return Signature(inputs, defaults, review, decline, features, kinds)
+    if not isinstance(fields, dict) or not isinstance(fields.get(TASK), str):
+        raise SignatureError("signature.json names no task")
+    return fields
 
 
-def _inputs(value: Any) -> tuple[str, ...]:
+def check_keys(where: str, value: Any, keys: Collection[str]) -> Fields:
+    """The object, when it has these keys and no others."""
+    if not isinstance(value, dict) or set(value) != set(keys):
+        raise SignatureError(f"{where} does not name exactly {', '.join(sorted(keys)) or 'nothing'}")
+    return value
+
+
+def names(where: str, value: Any) -> tuple[str, ...]:
+    """A list of texts, each once, at least one."""
     if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
-        raise SignatureError("inputs is no list of names")
+        raise SignatureError(f"{where} is no list of names")
     if len(set(value)) != len(value):
-        raise SignatureError("inputs names a column twice")
-    for name in value:
-        view, colon, field = name.partition(":")
-        if not (view and colon and field) or (view == "request" and name not in REQUEST_FEATURES):
-            raise SignatureError(f"inputs names {name}, which is no feature")
-        if view != "request" and not view.startswith(tuple(f"{kind}_" for kind in ENTITY_TYPES)):
-            raise SignatureError(
-                f"inputs names {name}, whose view is about none of {', '.join(ENTITY_TYPES)}"
-            )
+        raise SignatureError(f"{where} has a name twice")
     return tuple(value)
 
 
-def _numbers(key: str, value: Any, names: set[str]) -> dict[str, float]:
-    if not isinstance(value, dict) or set(value) != names:
-        raise SignatureError(f"{key} does not name exactly {', '.join(sorted(names)) or 'nothing'}")
-    for name, number in value.items():
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-            raise SignatureError(f"{key}.{name} is no finite number")
-    return {name: float(number) for name, number in value.items()}
+def view_of(where: str, name: Any) -> str:
+    """The view of a `view:field`."""
+    match = _FEATURE.fullmatch(name) if isinstance(name, str) else None
+    if match is None:
+        raise SignatureError(f"{where} names {name}, which is no feature")
+    return match[1]
+
+
+def entity_type(where: str, value: Any) -> str:
+    """A name that the feature store takes for an entity type."""
+    if not isinstance(value, str) or not _ENTITY_TYPE.fullmatch(value):
+        raise SignatureError(f"{where} is no entity type")
+    return value
+
+
+def numbers(where: str, value: Any, keys: Collection[str]) -> dict[str, float]:
+    """A finite number for each of the keys."""
+    return {name: number(f"{where}.{name}", each) for name, each in check_keys(where, value, keys).items()}
+
+
+def number(where: str, value: Any) -> float:
+    """A finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise SignatureError(f"{where} is no finite number")
+    return float(value)
+
+
+def whole(where: str, value: Any, largest: int) -> int:
+    """A whole number from 1 on."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= largest:
+        raise SignatureError(f"{where} is no whole number from 1 to {largest}")
+    return value

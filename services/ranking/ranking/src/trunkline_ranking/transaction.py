@@ -26,7 +26,7 @@ class Transaction:
 
 
 ENTITY_TYPES = ("customer", "terminal")
-"""What a transaction has ids of. A view is about the one that its name begins with: `customer_activity`."""
+"""What a transaction has ids of."""
 
 
 REQUEST_FEATURES: Mapping[str, Callable[[Transaction], float]] = {
