@@ -1,0 +1,8 @@
+"""The suite with a proxy in front of everything that any of its processes depends on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves the tests' own parts out of it
