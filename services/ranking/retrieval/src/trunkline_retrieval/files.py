@@ -64,9 +64,9 @@ def make_directory(path: Path) -> None:
 
 def remove_tree(path: Path) -> None:
     """Removes a directory with all that is in it, also when somebody else removes it as well."""
-    while path.exists():
+    for _ in range(3):  # a removal leaves a directory behind when somebody writes into it meanwhile
         shutil.rmtree(path, ignore_errors=True)
-        if path.exists() and not _only_just_filled(path):
+        if not path.exists():
             return
 
 
@@ -142,8 +142,3 @@ def _draft(path: Path, content: bytes) -> Path:
         draft.unlink(missing_ok=True)
         raise
     return draft
-
-
-def _only_just_filled(path: Path) -> bool:
-    """True when a removal left a directory behind because somebody wrote into it meanwhile."""
-    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) and any(path.iterdir())

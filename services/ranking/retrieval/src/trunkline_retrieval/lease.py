@@ -69,7 +69,10 @@ class Lease:
             epoch = max(epoch_before, before.epoch if before else 0) + 1
             content = json.dumps({"epoch": epoch, "address": address}).encode()
             files.replace(directory / _HOLDER, content)
-            return cls(directory, epoch, lock, _identity(directory))
+            taken = cls(directory, epoch, lock, _identity(directory))
+            if holder(directory) != Holder(epoch, address):
+                raise BlockingIOError  # claimed by somebody whose lock is as good as ours
+            return taken
         except BlockingIOError:
             os.close(lock)
             return None
