@@ -67,7 +67,7 @@ async def backend(start_backend: StartBackend) -> Backend:
 async def gateway(backend: Backend, start_gateway: StartGateway) -> Server:
     """In front of it."""
     target = backend.target
-    return await start_gateway(features=target, ranking=target, registry=target)
+    return await start_gateway(features=target, ranking=target, registry=target, retrieval=target)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from trunkline.features.v1 import features_pb2
 from trunkline.ranking.v1 import ranking_pb2
 from trunkline.registry.v1 import registry_pb2
+from trunkline.retrieval.v1 import retrieval_pb2
 from trunkline_hop.call import Call
 from trunkline_hop.server import Server
 from trunkline_hop.settings import ServiceSettings
@@ -18,7 +19,8 @@ from trunkline_hop.settings import ServiceSettings
 FEATURES = features_pb2.DESCRIPTOR.services_by_name["FeatureService"]
 RANKING = ranking_pb2.DESCRIPTOR.services_by_name["RankingService"]
 REGISTRY = registry_pb2.DESCRIPTOR.services_by_name["RegistryService"]
-EVERY = (FEATURES, RANKING, REGISTRY)
+RETRIEVAL = retrieval_pb2.DESCRIPTOR.services_by_name["VectorService"]
+EVERY = (FEATURES, RANKING, REGISTRY, RETRIEVAL)
 
 ODD = b"\x0a\x03abc" + b"\xfa\x3f\x05\x00\xff\xfe\x80\x01" + bytes(range(256))
 """Bytes that no contract of the suite describes."""

@@ -9,12 +9,14 @@ from google.protobuf.descriptor import ServiceDescriptor
 from trunkline.features.v1 import features_pb2
 from trunkline.ranking.v1 import ranking_pb2
 from trunkline.registry.v1 import registry_pb2
+from trunkline.retrieval.v1 import retrieval_pb2
 from trunkline_gateway.settings import Settings
 
 SERVICES: dict[str, ServiceDescriptor] = {
     "features": features_pb2.DESCRIPTOR.services_by_name["FeatureService"],
     "ranking": ranking_pb2.DESCRIPTOR.services_by_name["RankingService"],
     "registry": registry_pb2.DESCRIPTOR.services_by_name["RegistryService"],
+    "retrieval": retrieval_pb2.DESCRIPTOR.services_by_name["VectorService"],
 }
 """By the setting that holds their address."""
 

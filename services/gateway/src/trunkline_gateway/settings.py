@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from trunkline_hop.resolver import Target
 from trunkline_hop.settings import PREFIX, ServiceSettings
 
-ADDRESSES = ("features", "ranking", "registry")
+ADDRESSES = ("features", "ranking", "registry", "retrieval")
 """The settings that hold an address."""
 
 
@@ -28,6 +28,8 @@ class Settings(ServiceSettings):
     """Address of ranking."""
     registry: str = ""
     """Address of the model registry."""
+    retrieval: str = ""
+    """Address of the vector index."""
 
     @field_validator(*ADDRESSES)
     @classmethod
