@@ -176,7 +176,7 @@ def test_a_start_that_fails_quotes_the_log_and_leaves_nothing_running(tmp_path, 
     bundle = tmp_path / "models" / "fraud" / "artifact"
     bundle.mkdir(parents=True)
     (bundle / "model.onnx").write_bytes(b"not a model")
-    (bundle / "signature.json").write_text("{}")
+    (bundle / "signature.json").write_text('{"task": "score_transaction"}')
     where = ["--data-dir", str(tmp_path / "suite")]
     answer = trunkline(
         "up", "--detach", "--port-base", "0", "--models", str(tmp_path / "models"), *where, check=False

@@ -1,7 +1,7 @@
 """Puts the models of this checkout into a running suite, through the suite's own APIs, as often as one likes.
 
-A directory `models/NAME/artifact` holds the version's files, `signature.json` among them; beside those
-`views.json` (the feature views it reads) and, if it has one, `CARD.md`.
+A directory `models/NAME/artifact` holds the version's files, of which `signature.json` says by its `task` which
+there are; beside those `views.json` (the feature views it reads) and, if it has one, `CARD.md`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ from trunkline.registry.v1 import registry_pb2 as registry
 from trunkline.registry.v1.registry_pb2_grpc import RegistryServiceStub
 
 SIGNATURE = "signature.json"
+VERSION_FILES = {
+    "score_transaction": ("model.onnx",),
+    "recommend": ("user_tower.onnx", "item_tower.onnx", "ranker.onnx", "items.safetensors", "items.json"),
+}
+"""By task, beside the signature."""
 VIEWS = "views.json"
 CARD = "CARD.md"
 CHUNK_BYTES = 1024 * 1024
@@ -47,12 +52,16 @@ class Bundle:
         """Content by name of the version's files.
 
         Raises:
-            FileNotFoundError: its signature is not among them.
+            OSError: one is not there.
+            ValueError: the signature names no task that is known.
         """
-        if not (self.artifact / SIGNATURE).exists():
-            raise FileNotFoundError(f"{self.artifact} has no {SIGNATURE}")
-        paths = sorted(path for path in self.artifact.iterdir() if path.name not in (VIEWS, CARD))
-        return {path.name: path.read_bytes() for path in paths}
+        task = self.signature().get("task")
+        if task not in VERSION_FILES:
+            raise ValueError(
+                f"{self.artifact / SIGNATURE} must have a task, one of {', '.join(VERSION_FILES)}"
+            )
+        names = (SIGNATURE, *VERSION_FILES[task])
+        return {name: (self.artifact / name).read_bytes() for name in names}
 
     def signature(self) -> dict[str, Any]:
         """What its `signature.json` says."""
