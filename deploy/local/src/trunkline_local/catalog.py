@@ -81,7 +81,8 @@ class Bundle:
 def bundles(models_dir: Path | None = None) -> list[Bundle]:
     """The models in `models_dir`, by default the one of the checkout that this package runs from."""
     root = models_dir or Path(__file__).resolve().parents[4] / "models"
-    return [Bundle(path.parent.name, path) for path in sorted(root.glob("*/artifact"))]
+    # An empty one is that of a model which was not trained yet.
+    return [Bundle(path.parent.name, path) for path in sorted(root.glob("*/artifact")) if any(path.iterdir())]
 
 
 async def declare_views(target: str, models: Sequence[Bundle]) -> None:
