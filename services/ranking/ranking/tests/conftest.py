@@ -1,4 +1,4 @@
-"""Ranking between a real registry and a real feature store, and small models that tests make."""
+"""Ranking between a real registry, a real feature store and an index in numpy, and small models that tests make."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -17,6 +18,9 @@ import pytest
 import redis
 from onnx import TensorProto, helper
 
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves the tests' own parts out of it
+import recommender_parts as parts
+
 from trunkline.features.v1 import features_pb2
 from trunkline.features.v1.features_pb2_grpc import FeatureServiceStub
 from trunkline.ranking.v1 import ranking_pb2
@@ -25,7 +29,7 @@ from trunkline.registry.v1 import registry_pb2
 from trunkline.registry.v1.registry_pb2_grpc import RegistryServiceStub
 from trunkline_features.__main__ import build as build_features
 from trunkline_features.settings import Settings as FeaturesSettings
-from trunkline_hop import connect, running
+from trunkline_hop import ServiceSettings, connect, running
 from trunkline_local.embedded import Valkey
 from trunkline_modelstore import LocalVersion
 from trunkline_ranking.__main__ import build
@@ -83,10 +87,26 @@ def local(tmp_path: Path) -> Callable[..., LocalVersion]:
             contents["signature.json"] = (
                 signature if isinstance(signature, bytes) else json.dumps(signature).encode()
             )
-        for name, content in contents.items():
-            (tmp_path / name).write_bytes(content)
-        files = {name: tmp_path / name for name in contents}
-        return LocalVersion("models/fraud/versions/1", "d" * 64, tmp_path, files, 1)
+        return on_disk("models/fraud/versions/1", contents, tmp_path)
+
+    return make
+
+
+def on_disk(name: str, contents: Mapping[str, bytes], directory: Path) -> LocalVersion:
+    """A version with these files."""
+    for path, content in contents.items():
+        (directory / path).write_bytes(content)
+    return LocalVersion(name, "d" * 64, directory, {path: directory / path for path in contents}, 1)
+
+
+@pytest.fixture
+def recommender(tmp_path: Path) -> Callable[..., LocalVersion]:
+    """A recommender's version on disk; a keyword replaces a file (dots and slashes as `_`), None leaves it out."""
+
+    def make(**changes: bytes | None) -> LocalVersion:
+        contents = {path: changes.get(path.replace(".", "_"), now) for path, now in parts.artifact().items()}
+        kept = {path: content for path, content in contents.items() if content is not None}
+        return on_disk("models/recommender/versions/1", kept, tmp_path)
 
     return make
 
@@ -109,11 +129,14 @@ class Suite:
         self._redis_url = redis_url
         self._dsn = dsn
         self.directory = directory
+        self.index = parts.NumpyIndex()
+        self.options: dict[str, Any] = {}
+        """Settings of ranking, beside those that a suite needs."""
         self._ports: dict[str, int] = {}
         self.servers: dict[str, Any] = {}
 
-    async def start(self, name: str) -> None:
-        """Starts a server, on the port it had before if it ran before."""
+    async def start(self, name: str, servicer: Any = None) -> None:
+        """Starts a server, on the port it had before if it ran before; with `servicer`, one that serves that."""
         common = {"port": self._ports.get(name, 0), "metrics_port": 0, "drain_grace_s": 1.0}
         builds: Mapping[str, tuple[Any, Callable[[], Any]]] = {
             "features": (
@@ -124,18 +147,27 @@ class Suite:
                 build_registry,
                 lambda: RegistrySettings(postgres_dsn=self._dsn, blob_dir=self.directory / "blobs", **common),
             ),
+            "retrieval": (_serving(self.index), lambda: ServiceSettings(**common)),
             "ranking": (
                 build,
                 lambda: Settings(
-                    features=f"127.0.0.1:{self._ports['features']}",
-                    registry=f"127.0.0.1:{self._ports['registry']}",
-                    model_cache_dir=self.directory / "models",
-                    features_timeout_s=5.0,
-                    **common,
+                    **{
+                        "features": f"127.0.0.1:{self._ports['features']}",
+                        "registry": f"127.0.0.1:{self._ports['registry']}",
+                        "retrieval": f"127.0.0.1:{self._ports['retrieval']}",
+                        "models": "models/fraud",
+                        "model_cache_dir": self.directory / "models",
+                        "features_timeout_s": 5.0,
+                        "retrieval_timeout_s": 5.0,
+                    }
+                    | common
+                    | self.options
                 ),
             ),
         }
         wire, settings = builds[name]
+        if servicer is not None:
+            wire, settings = _serving(servicer), lambda: ServiceSettings(**common)
         stack = AsyncExitStack()
         server = await stack.enter_async_context(running(name, settings(), wire))
         self._stacks[name] = stack
@@ -165,7 +197,8 @@ class Suite:
                 features_pb2.Field(
                     name=field["name"],
                     type=features_pb2.FieldType.Value(f"FIELD_TYPE_{field['type']}"),
-                    default_value={"float64": {"values": [field["default"]]}} if "default" in field else None,
+                    dimension=field.get("dimension", 0),
+                    default_value=_values(field.get("default")),
                 )
                 for field in view["fields"]
             ]
@@ -177,26 +210,27 @@ class Suite:
             )
             await stub.CreateFeatureView(request, timeout=CREATE_TIMEOUT_S)
 
-    async def write(self, view: str, entity: str, age_s: float = 0.0, **values: float) -> None:
-        """Writes one row."""
+    async def write(self, view: str, entity: str, age_s: float = 0.0, **values: Any) -> None:
+        """Writes one row: numbers, texts, and lists of numbers as vectors; None is null."""
         stub = await self.stub("features", FeatureServiceStub)
         request = features_pb2.WriteFeaturesRequest(
             view=f"views/{view}",
             entity_ids=[entity],
             event_times_us=[int((time.time() - age_s) * 1e6)],
             columns=[
-                features_pb2.Column(feature=name, values={"float64": {"values": [value]}})
-                for name, value in values.items()
+                features_pb2.Column(feature=name, values=_values(value)) for name, value in values.items()
             ],
         )
         await stub.WriteFeatures(request, timeout=CREATE_TIMEOUT_S)
 
-    async def publish(self, files: Mapping[str, bytes], *, production: bool = True) -> str:
-        """Registers a version of models/fraud; returns its name."""
+    async def publish(
+        self, files: Mapping[str, bytes], model_id: str = "fraud", *, production: bool = True
+    ) -> str:
+        """Registers a version; returns its name."""
         stub: Any = await self.stub("registry", RegistryServiceStub)
         listed = await stub.ListModels(registry_pb2.ListModelsRequest())
-        if not listed.models:
-            await stub.CreateModel(registry_pb2.CreateModelRequest(model_id="fraud"))
+        if f"models/{model_id}" not in [model.name for model in listed.models]:
+            await stub.CreateModel(registry_pb2.CreateModelRequest(model_id=model_id))
         entries = []
         for path, content in files.items():
             sha256 = hashlib.sha256(content).hexdigest()
@@ -209,7 +243,7 @@ class Suite:
             entries.append(registry_pb2.ModelFile(path=path, sha256=sha256))
         created = await stub.CreateModelVersion(
             registry_pb2.CreateModelVersionRequest(
-                parent="models/fraud",
+                parent=f"models/{model_id}",
                 model_version=registry_pb2.ModelVersion(format=registry_pb2.FORMAT_ONNX, files=entries),
             )
         )
@@ -234,6 +268,24 @@ class Suite:
         reply = await call
         return reply, dict(await call.trailing_metadata())
 
+    async def recommend(self, timeout: float = BOUND_S, **fields: Any) -> tuple[Any, dict[str, Any]]:
+        """Recommends to a reader; the reply and its trailers."""
+        stub: Any = await self.stub("ranking", RankingServiceStub)
+        request = ranking_pb2.RecommendRequest(**{"user_id": "r1"} | fields)
+        call = stub.Recommend(request, timeout=timeout)
+        reply = await call
+        return reply, dict(await call.trailing_metadata())
+
+    async def rank(
+        self, *item_ids: str, timeout: float = BOUND_S, **fields: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """Ranks items for a reader; the reply and its trailers."""
+        stub: Any = await self.stub("ranking", RankingServiceStub)
+        request = ranking_pb2.RankRequest(**{"user_id": "r1", "item_ids": item_ids} | fields)
+        call = stub.Rank(request, timeout=timeout)
+        reply = await call
+        return reply, dict(await call.trailing_metadata())
+
     async def serving(self, name: str) -> None:
         """Waits until a server's health says that it serves."""
 
@@ -241,6 +293,25 @@ class Suite:
             return bool(self.servers[name].health.serving())
 
         await until(serves)
+
+
+def _serving(servicer: Any) -> Callable[..., Awaitable[None]]:
+    async def wire(server: Any, settings: Any) -> None:
+        server.add(servicer)
+
+    return wire
+
+
+def _values(value: Any) -> dict[str, Any] | None:
+    match value:
+        case None:
+            return None
+        case str():
+            return {"string": {"values": [value]}}
+        case list():
+            return {"float32_vector": {"values": value}}
+        case _:
+            return {"float64": {"values": [value]}}
 
 
 VIEWS = [
@@ -293,7 +364,7 @@ async def empty_suite(valkey: Valkey, database: str, tmp_path: Path) -> AsyncIte
         client.flushall()
     suite = Suite(valkey.url, database, tmp_path)
     try:
-        for name in ("features", "registry", "ranking"):
+        for name in ("features", "registry", "retrieval", "ranking"):
             await suite.start(name)
         yield suite
     finally:
@@ -307,3 +378,27 @@ async def suite(empty_suite: Suite, files: dict[str, bytes]) -> Suite:
     await empty_suite.publish(files)
     await empty_suite.serving("ranking")
     return empty_suite
+
+
+@pytest.fixture
+async def books(
+    valkey: Valkey, database: str, tmp_path: Path, files: dict[str, bytes]
+) -> AsyncIterator[Suite]:
+    """The servers, with a recommender and a fraud model in production, and one reader: r1 read b2 and b5."""
+    with redis.Redis.from_url(valkey.url) as client:
+        client.flushall()
+    suite = Suite(valkey.url, database, tmp_path)
+    suite.options["models"] = "models/fraud,models/recommender"
+    try:
+        for name in ("features", "registry", "retrieval"):
+            await suite.start(name)
+        await suite.declare(VIEWS + parts.VIEWS)
+        await suite.publish(files)
+        await suite.publish(parts.artifact(), "recommender")
+        await suite.write("reader_history", "r1", books="b2 b5", ratings=[5.0, 2.0, 0.0])
+        await suite.write("reader_activity", "r1", count=2.0, mean=3.5)
+        await suite.start("ranking")
+        await suite.serving("ranking")
+        yield suite
+    finally:
+        await suite.close()
