@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PACKAGES := libs/hop libs/modelstore services/registry services/features services/ranking/ranking services/ranking/retrieval services/gateway deploy/local models/fraud
+PACKAGES := libs/hop libs/modelstore services/registry services/features services/ranking/ranking services/ranking/retrieval services/gateway deploy/local models/fraud models/recommender
 EDITABLE := $(patsubst %/retrieval,%/retrieval[cpu],$(foreach package,$(PACKAGES),-e ./$(package)))
 SOURCES := constraints.txt pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 
@@ -32,7 +32,7 @@ $(VENV)/run: $(VENV)/protos $(SOURCES)
 	@touch $@
 
 $(VENV)/dev: $(VENV)/run
-	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --group dev -e './models/fraud[train]'
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --group dev -e './models/fraud[train]' -e './models/recommender[train]'
 	@touch $@
 
 protos: $(VENV)/protos ## build and install the stubs from protos/
@@ -74,6 +74,7 @@ node_modules: package.json
 
 models: $(VENV)/dev ## retrain the models that ship
 	$(BIN)/python -m trunkline_fraud.train
+	$(BIN)/python -m trunkline_recommender.train
 
 bench: $(VENV)/dev ## load and peer comparisons, as ratios
 	$(BIN)/python -m bench
