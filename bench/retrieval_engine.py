@@ -121,7 +121,7 @@ def main() -> None:
     sequence = manifest.sequence
     collection.apply(Entry(sequence := sequence + 1, Delete([f"item-{row}" for row in range(0, count, 50)])))
     beside("2 % deleted")
-    collection.apply(upsert(sequence := sequence + 1, range(0, 1_000), "new", queries))
+    collection.apply(upsert(sequence := sequence + 1, range(1_000), "new", queries))
     beside("2 % deleted, 1,000 new")
     one = upsert(0, range(1), "one").change
     collection.view()
