@@ -134,7 +134,7 @@ class Builds:
     def consider(self) -> None:
         """Begins a build when enough has changed since the last one."""
         collection = self.replica.loaded
-        if collection is None or self._running or not self.writer.held:
+        if collection is None or self._running or not self.writer.held or self.writer.leaving:
             return
         enough = max(self.after, int(_UNMERGED_SHARE * collection.vector_count))
         if collection.unmerged_count > enough and collection.sequence >= self._not_before:
@@ -259,6 +259,7 @@ class Builds:
         self._running.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("build ended unexpectedly", index=self.replica.index.name, exc_info=error)
+        self.consider()  # what was written meanwhile may be enough for the next
 
 
 def _age(build: Build) -> str:
