@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 from safetensors.numpy import save
 
-from trunkline_recommender import artifact, towers, views
+from trunkline_recommender import artifact, views
 from trunkline_recommender.evaluate import CANDIDATES
 from trunkline_recommender.export import Graphs
 from trunkline_recommender.history import ENTITY_TYPE, HISTORY_FIELDS, HISTORY_VIEW
@@ -21,6 +21,7 @@ def files(trained: Trained, graphs: Graphs) -> dict[str, bytes]:
     books = known.ratings.books
     readers = np.bincount(known.ratings.book, minlength=len(books))
     liked = np.bincount(known.ratings.book, known.ratings.liked, len(books))
+    everybody = np.flatnonzero(np.bincount(known.ratings.reader))
     popular = np.argsort(-liked, kind="stable")[:POPULAR]
     books_field, ratings_field = (f"{HISTORY_VIEW}:{field}" for field in HISTORY_FIELDS)
     signature = {
@@ -33,7 +34,8 @@ def files(trained: Trained, graphs: Graphs) -> dict[str, bytes]:
         "history": {"items": books_field, "ratings": ratings_field, "length": trained.length},
         "features": list(known.defaults),
         "defaults": known.defaults,
-        "popular_query": [round(float(value), 6) for value in towers.popular_query(items, readers)],
+        # The mean reader: nearest to what most readers are near to.
+        "popular_query": [round(float(value), 6) for value in trained.embed(everybody).mean(axis=0)],
     }
     listed = [book.item() for book in books]
     for entry, count in zip(listed, readers.tolist(), strict=True):

@@ -147,8 +147,8 @@ def fit(ratings: Ratings, features: npt.NDArray[np.float64], length: int, parame
     of_content, bias = _content(ratings, items)
     places = np.arange(length)
     return Towers(
-        items=items.astype(np.float32),
-        inputs=inputs[:total].astype(np.float32),
+        items=np.ascontiguousarray(items, np.float32),
+        inputs=np.ascontiguousarray(inputs[:total], np.float32),
         star_weights=np.array(STAR_WEIGHTS, np.float32),
         position_weights=(
             np.exp2(-places / parameters.half_life) if parameters.half_life else np.ones(length)
@@ -159,15 +159,6 @@ def fit(ratings: Ratings, features: npt.NDArray[np.float64], length: int, parame
         content_inputs=of_content.astype(np.float32),
         content_bias=bias.astype(np.float32),
     )
-
-
-def popular_query(items: Float32, readers: npt.NDArray[np.int64]) -> Float32:
-    """[D] the query whose inner products come closest to log(1 + readers), in the least squares."""
-    target = np.log1p(readers)
-    gram = items.T.astype(np.float64) @ items
-    gram[np.diag_indices(len(gram))] += 1e-3 * np.trace(gram) / len(gram)
-    query: Float32 = la.solve(gram, items.T @ target, assume_a="pos").astype(np.float32)
-    return query
 
 
 def _words(books: Sequence[Book]) -> sp.csr_matrix:

@@ -32,7 +32,12 @@ LENGTH = 64
 """Books of a reader's history that the user tower takes."""
 DATA_LENGTH = 200
 """The same for recorded data, whose histories have no order to cut them by."""
-GRID = (Parameters(), Parameters(content_weight=3.0), Parameters(half_life=60.0))
+GRID = (
+    Parameters(ridge=30.0),
+    Parameters(ridge=10.0),
+    Parameters(ridge=10.0, content_weight=4.0),
+    Parameters(ridge=10.0, half_life=60.0),
+)
 """What is tried on the simulator's validation books."""
 DATA_GRID = tuple(Parameters(dimension=128, content_weight=weight) for weight in (0.0, 5.0, 10.0))
 """What is tried on the validation books of recorded data."""
