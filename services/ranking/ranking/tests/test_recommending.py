@@ -91,7 +91,7 @@ async def test_each_wait_leaves_time_to_answer(recommending, stores, left_s, wai
 async def test_with_a_deadline_nearly_spent_nobody_is_asked_and_the_answer_is_popular(recommending, stores):
     answer = await recommending.recommend(asked(), lambda: MARGIN_S)
     assert stores.waits == []
-    assert [placed.candidate.item_id for placed in answer.items] == parts.POPULAR[:4]
+    assert [item.item_id for item in answer.items] == parts.POPULAR[:4]
     assert answer.source is Source.POPULAR
     assert answer.degradations == ("features_unavailable",)
 
@@ -99,7 +99,7 @@ async def test_with_a_deadline_nearly_spent_nobody_is_asked_and_the_answer_is_po
 async def test_with_no_time_left_for_retrieval_the_popular_list_is_ranked(recommending, stores):
     answer = await recommending.recommend(asked(), iter([0.1, MARGIN_S]).__next__)
     assert stores.searches == []
-    assert {placed.candidate.item_id for placed in answer.items} <= set(parts.POPULAR)
+    assert {item.item_id for item in answer.items} <= set(parts.POPULAR)
     assert answer.degradations == ("retrieval_unavailable",)
     with pytest.raises(Unavailable):
         await recommending.recommend(asked(filter="x"), iter([0.1, MARGIN_S]).__next__)

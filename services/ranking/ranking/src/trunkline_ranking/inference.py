@@ -18,7 +18,7 @@ class Inference:
     """Runs leased models and counts what they did.
 
     They run on the event loop: one row through the trees takes about 10 us, a hand-over to a thread 50. A
-    model that takes over 1 ms a request would belong into a thread.
+    model that takes longer than a thousand rows through the trees (2 ms) would belong into a thread.
     """
 
     def __init__(self, service: str, metrics: Metrics) -> None:

@@ -56,21 +56,46 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """An item that may be recommended."""
+class Item:
+    """An item that is recommended."""
 
     item_id: str
     score: float | None
     """The ranker's probability; None where nothing was ranked."""
     nearness: float | None
     """What retrieval says of it; None where it was not needed."""
+    propensity: float
+    """Probability of this item at this place, given the places above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """All items that may be recommended, as columns: few of them will be."""
+
+    ids: Sequence[str]
+    order: Sequence[int]
+    """Places in `ids`, the best first."""
+    scores: NDArray[np.float32] | None = None
+    """[ids] the ranker's probability; None when nothing was ranked."""
+    nearness: NDArray[np.float32] | None = None
+    """[ids] what retrieval says of them; None when it was not needed."""
+
+    def item(self, placed: Placed[int]) -> Item:
+        """One of them, at the place that it was given."""
+        row = placed.candidate
+        return Item(
+            self.ids[row],
+            None if self.scores is None else float(self.scores[row]),
+            None if self.nearness is None else float(self.nearness[row]),
+            placed.propensity,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
     """The answer."""
 
-    items: Sequence[Placed[Candidate]]
+    items: Sequence[Item]
     source: Source
     index: str
     """That was searched; empty when none was."""
@@ -127,11 +152,12 @@ class Recommending:
                 degradations = (RETRIEVAL_UNAVAILABLE,)
             candidates = _candidates(model.items, user, ranker, found, left_out)
             rate = self.exploration_rate if request.exploration_rate is None else request.exploration_rate
-            placed = place(candidates, request.count, rate, self.random)
+            placed = place(candidates.order, request.count, rate, self.random)
+            items = [candidates.item(each) for each in placed]
             if user.history is not None:
-                run.finish(each.candidate.score for each in placed if each.candidate.score is not None)
+                run.finish(item.score for item in items if item.score is not None)
             return Recommendation(
-                placed,
+                items,
                 Source.PERSONAL if user.history is not None and found is not None else Source.POPULAR,
                 model.signature.index if found is not None else "",
                 found.snapshot if found is not None else "",
@@ -178,12 +204,12 @@ class Recommending:
 
 def _candidates(
     items: Items, user: User, ranker: Ranker, found: Found | None, left_out: frozenset[str]
-) -> list[Candidate]:
-    """All that may be recommended, the best first."""
+) -> Candidates:
+    """All that may be recommended."""
     if found is None:
         ids = [each for each in items.popular if each not in left_out]
         if user.history is None:
-            return [Candidate(each, None, None) for each in ids]
+            return Candidates(ids, range(len(ids)))
         nearness = ranker.nearness(ids)
     else:
         kept = [row for row, each in enumerate(found.ids) if each not in left_out]
@@ -191,10 +217,8 @@ def _candidates(
         if user.history is None:
             last = len(items.popular)
             by_popularity = sorted(range(len(ids)), key=lambda row: items.popularity.get(ids[row], last))
-            return [Candidate(ids[row], None, float(nearness[row])) for row in by_popularity]
+            return Candidates(ids, by_popularity, nearness=nearness)
     if not ids:
-        return []
+        return Candidates((), ())
     scores = ranker.score(ids, nearness)
-    probabilities, near = scores.tolist(), nearness.tolist()
-    best_first = np.argsort(-scores, kind="stable").tolist()
-    return [Candidate(ids[row], probabilities[row], near[row]) for row in best_first]
+    return Candidates(ids, np.argsort(-scores, kind="stable").tolist(), scores, nearness)

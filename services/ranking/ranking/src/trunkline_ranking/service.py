@@ -95,12 +95,12 @@ def _response(recommendation: Recommendation) -> pb.RecommendResponse:
     return pb.RecommendResponse(
         items=[
             pb.RecommendedItem(
-                item_id=placed.candidate.item_id,
-                score=placed.candidate.score,
-                retrieval_score=placed.candidate.nearness,
-                propensity=placed.propensity,
+                item_id=item.item_id,
+                score=item.score,
+                retrieval_score=item.nearness,
+                propensity=item.propensity,
             )
-            for placed in recommendation.items
+            for item in recommendation.items
         ],
         source=_SOURCES[recommendation.source],
         index=recommendation.index,
