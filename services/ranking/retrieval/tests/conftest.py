@@ -21,10 +21,10 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     """Starts a replica on the test's directory; keyword arguments are settings."""
     started: list[Replica] = []
 
-    async def one(preexec: Callable[[], None] | None = None, **settings: str) -> Replica:
+    async def one(**settings: str) -> Replica:
         replica = Replica(tmp_path / "indexes", free_port(), settings)
         started.append(replica)
-        return await replica.start(preexec)
+        return await replica.start()
 
     yield one
     for each in started:

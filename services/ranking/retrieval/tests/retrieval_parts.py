@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ from numpy.typing import ArrayLike
 
 from trunkline.retrieval.v1 import retrieval_pb2 as pb
 from trunkline.retrieval.v1.retrieval_pb2_grpc import VectorServiceStub
-from trunkline_hop import connect
+from trunkline_hop import Channel, connect
 from trunkline_hop.client_settings import ClientSettings
+from trunkline_hop.errors import Unavailable
 
 BOUND_S = 60.0
 DIMENSION = 8
@@ -48,11 +48,10 @@ class Replica:
             "TRUNKLINE_BLOB_DIR": str(directory),
             "TRUNKLINE_LOG_LEVEL": "warning",
         } | {f"TRUNKLINE_{key}": value for key, value in settings.items()}
-        self._preexec: Callable[[], None] | None = None
-        self._stack = AsyncExitStack()
+        self._channel: Channel | None = None
         self.stub: VectorServiceStub
 
-    async def start(self, preexec: Callable[[], None] | None = None) -> Replica:
+    async def start(self) -> Replica:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("TRUNKLINE_")}
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -60,19 +59,27 @@ class Replica:
             "trunkline_retrieval",
             env=environment | self._settings,
             stdout=asyncio.subprocess.DEVNULL,
-            preexec_fn=preexec,
         )
-        settings = ClientSettings(
-            attempts=1,
-            health_check=False,
-            breaker_failures=10**6,
-            breaker_error_rate=1.0,
-            breaker_calls=10**6,
-        )
-        channel = await self._stack.enter_async_context(connect("retrieval", self.target, settings))
-        self.stub = VectorServiceStub(channel)
+        if self._channel is None:
+            settings = ClientSettings(
+                attempts=1,
+                health_check=False,
+                breaker_failures=10**6,
+                breaker_error_rate=1.0,
+                breaker_calls=10**6,
+            )
+            self._channel = connect("retrieval", self.target, settings)
+            self.stub = VectorServiceStub(self._channel)
         await self.ready()
+        await until(self._connected)
         return self
+
+    async def _connected(self) -> bool:
+        try:
+            await self.stub.ListIndexes(pb.ListIndexesRequest())
+        except Unavailable:  # a channel from before a restart waits before it connects again
+            return False
+        return True
 
     async def ready(self) -> None:
         """Returns once every index was loaded."""
@@ -94,10 +101,7 @@ class Replica:
     async def ended(self) -> int:
         assert self.process is not None
         async with asyncio.timeout(BOUND_S):
-            status = await self.process.wait()
-        await self._stack.aclose()
-        self._stack = AsyncExitStack()
-        return status
+            return await self.process.wait()
 
     async def kill(self) -> None:
         """kill -9."""
@@ -108,7 +112,8 @@ class Replica:
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
-        await self._stack.aclose()
+        if self._channel is not None:
+            await self._channel.close()
 
     # What tests say often.
 
