@@ -34,6 +34,7 @@ def test_replicas_have_ports_of_their_own_and_callers_know_all_of_them(planned):
         "postgres",
         "gateway",
         "features",
+        "retrieval",
         "ranking",
         "ranking-2",
         "ranking-3",
@@ -51,7 +52,7 @@ def test_every_service_gets_its_own_settings_and_no_inherited_ones(planned, monk
     assert "valkey" not in found
     assert found["features"].needs == ()
     assert found["features"].unit.command().environment["TRUNKLINE_REDIS_URL"] == "redis://elsewhere:6379/0"
-    for name in ("gateway", "ranking", "registry"):
+    for name in ("gateway", "ranking", "registry", "retrieval"):
         assert "TRUNKLINE_REDIS_URL" not in found[name].unit.command().environment
     monkeypatch.setenv("TRUNKLINE_ANYTHING", "1")
     assert [name for name in environment({"PORT": "1"}) if name.startswith("TRUNKLINE_")] == [

@@ -1,9 +1,10 @@
 """What the local suite runs: a table of services, and the plan that options make of it.
 
     name       port    layer   needs             settings of its own
-    gateway    base    3                         features, ranking, registry
+    gateway    base    3                         features, ranking, registry, retrieval
     features   base+1  1       valkey            redis_url
-    ranking    base+3  2                         features, registry, models, model_cache_dir
+    retrieval  base+2  1                         blob_dir
+    ranking    base+3  2                         features, registry, retrieval, models, model_cache_dir
     registry   base+6  1       postgres          postgres_dsn, blob_dir
 
 Layer 0 are the embedded servers. Everything starts as early as its needs allow; layers stop from the top.
@@ -78,9 +79,12 @@ TABLE = (
         0,
         3,
         None,
-        lambda at, _: {name.upper(): at.targets[name] for name in ("features", "ranking", "registry")},
+        lambda at, _: {
+            name.upper(): at.targets[name] for name in ("features", "ranking", "registry", "retrieval")
+        },
     ),
     Row("features", 1, 1, "valkey", lambda at, _: {"REDIS_URL": at.redis_url}),
+    Row("retrieval", 2, 1, None, lambda at, _: {"BLOB_DIR": str(at.data.path / "indexes")}),
     Row(
         "ranking",
         3,
@@ -89,6 +93,7 @@ TABLE = (
         lambda at, replica: {
             "FEATURES": at.targets["features"],
             "REGISTRY": at.targets["registry"],
+            "RETRIEVAL": at.targets["retrieval"],
             "MODELS": at.models,
             "MODEL_CACHE_DIR": str(at.data.path / "models" / replica),
         },
@@ -136,11 +141,11 @@ def plan(options: Options, data: DataDirectory, otlp_port: int, models: tuple[st
     """
     check_environment(os.environ)
     if not models:
-        raise WrongOptions("no model to serve: no */artifact/model.onnx; say where with --models")
+        raise WrongOptions("no model to serve: no */artifact; say where with --models")
     for name, count in options.replicas.items():
         if name not in {row.name for row in TABLE} - {"gateway"} or count < 1:
             raise WrongOptions(
-                f"--replicas {name}={count}: features, ranking and registry can have 1 or more"
+                f"--replicas {name}={count}: features, retrieval, ranking and registry can have 1 or more"
             )
     servers: list[Planned] = []
     redis_url, postgres_dsn = os.environ.get(REDIS_URL), os.environ.get(POSTGRES_DSN)

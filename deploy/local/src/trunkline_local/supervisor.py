@@ -12,7 +12,7 @@ from itertools import groupby
 import grpc.aio
 
 from trunkline_hop.clock import Clock, SystemClock
-from trunkline_local import catalog
+from trunkline_local import catalog, indexes
 from trunkline_local.keeper import Keeper
 from trunkline_local.otlp import receiving
 from trunkline_local.spans import SpanStore
@@ -116,11 +116,13 @@ class Supervisor:
         """
         began = self._clock.monotonic()
         names = [model.name for model in models]
-        registry, features = _first(planned, "registry"), _first(planned, "features")
+        registry = _first(planned, "registry")
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                await self._serving("registry", "features")
-                await catalog.declare_views(features, models)
+                await self._serving("registry", "features", "retrieval")
+                await catalog.declare_views(_first(planned, "features"), models)
+                await indexes.fill(_first(planned, "retrieval"), models)
+                # Last: a model that is in production finds its views and its index.
                 await catalog.register(registry, models)
                 await self._serving(*(keeper.unit.name for _, keeper in self._keepers))
                 await self._read_versions(registry, names)
@@ -131,8 +133,10 @@ class Supervisor:
             )
         except SuiteFailed as failed:
             return failed
+        except indexes.IndexFailed as failed:
+            return SuiteFailed(str(failed))
         except grpc.aio.AioRpcError as error:
-            return SuiteFailed(f"the models were not registered: {error.code().name} {error.details()}")
+            return SuiteFailed(f"the models were not put in place: {error.code().name} {error.details()}")
         except (
             OSError,
             ValueError,
