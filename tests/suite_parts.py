@@ -1,10 +1,10 @@
-"""The whole suite inside a test: four servers on real stores, wired by their own `build`."""
+"""The whole suite inside a test: its servers on real stores, wired by their own `build`."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +21,14 @@ import trunkline_ranking.__main__ as ranking_main
 import trunkline_ranking.settings as ranking_settings
 import trunkline_registry.__main__ as registry_main
 import trunkline_registry.settings as registry_settings
+import trunkline_retrieval.__main__ as retrieval_main
+import trunkline_retrieval.settings as retrieval_settings
 from trunkline.features.v1 import features_pb2 as fv
 from trunkline.features.v1.features_pb2_grpc import FeatureServiceStub
 from trunkline.ranking.v1 import ranking_pb2 as rk
 from trunkline.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from trunkline.registry.v1.registry_pb2_grpc import RegistryServiceStub
+from trunkline.retrieval.v1.retrieval_pb2_grpc import VectorServiceStub
 from trunkline_hop.channel import Channel
 from trunkline_hop.server import Server, running
 from trunkline_hop.telemetry import Tracing
@@ -37,6 +40,7 @@ BUF = Path(__file__).parents[1] / "node_modules" / ".bin" / "buf"
 VERSION_KEY = "x-trunkline-model-version"
 DEGRADED_KEY = "x-trunkline-degraded"
 MODEL = "models/fraud"
+RECOMMENDER = "models/recommender"
 
 
 class Client:
@@ -47,6 +51,7 @@ class Client:
         self.features: Any = FeatureServiceStub(self.channel)
         self.ranking: Any = RankingServiceStub(self.channel)
         self.registry: Any = RegistryServiceStub(self.channel)
+        self.retrieval: Any = VectorServiceStub(self.channel)
 
     async def __aenter__(self) -> Client:
         return self
@@ -57,7 +62,7 @@ class Client:
 
 @dataclass
 class Suite:
-    """Four servers in this process."""
+    """Servers in this process: four for the fraud model, and retrieval where recommendations are asked for."""
 
     directory: Path
     settings: dict[str, Any]
@@ -105,6 +110,9 @@ class Suite:
         return server
 
     async def start_ranking(self, name: str = "ranking", **settings: Any) -> Server:
+        given = {"models": MODEL}
+        if "retrieval" in self.servers:
+            given = {"models": f"{MODEL},{RECOMMENDER}", "retrieval": self.servers["retrieval"].target}
         return await self.start(
             name,
             ranking_settings.Settings,
@@ -112,6 +120,15 @@ class Suite:
             features=self.servers["features"].target,
             registry=self.servers["registry"].target,
             model_cache_dir=self.directory / name,
+            **(given | settings),
+        )
+
+    async def start_retrieval(self, **settings: Any) -> Server:
+        return await self.start(
+            "retrieval",
+            retrieval_settings.Settings,
+            retrieval_main.build,
+            blob_dir=self.directory / "indexes",
             **settings,
         )
 
@@ -125,7 +142,8 @@ class Suite:
         )
 
     async def start_gateway(self, name: str = "gateway", **settings: Any) -> Server:
-        targets = {kind: self.servers[kind].target for kind in ("features", "ranking", "registry")}
+        kinds = ("features", "ranking", "registry", "retrieval")
+        targets = {kind: self.servers[kind].target for kind in kinds if kind in self.servers}
         return await self.start(name, gateway_settings.Settings, gateway_main.build, **(targets | settings))
 
     async def stop(self, name: str) -> None:
@@ -146,9 +164,13 @@ class Suite:
 
 @asynccontextmanager
 async def opened(
-    directory: Path, redis_url: str, dsn: str, *, ready: Callable[[Suite], bool] | None = None
+    directory: Path,
+    redis_url: str,
+    dsn: str,
+    *,
+    recommending: bool = False,
 ) -> AsyncIterator[Suite]:
-    """A suite that serves the model which ships, on stores that are empty before."""
+    """A suite that serves the fraud model which ships, or both models, on stores that are empty before."""
     suite = Suite(directory, {"redis_url": redis_url})
     try:
         await suite.start(
@@ -160,8 +182,10 @@ async def opened(
             postgres_pool_size=4,
         )
         await suite.start_features()
-        models = shipped()
-        await until(lambda: all(suite.servers[name].health.serving() for name in ("registry", "features")))
+        if recommending:
+            await suite.start_retrieval()
+        models = shipped(MODEL, RECOMMENDER) if recommending else shipped()
+        await until(lambda: all(server.health.serving() for server in suite.servers.values()))
         await catalog.declare_views(suite.servers["features"].target, models)
         await catalog.register(suite.servers["registry"].target, models)
         await suite.start_ranking()
@@ -183,9 +207,9 @@ async def serving(suite: Suite, name: str = "gateway") -> None:
     await until(lambda: all(health.serving(service) for service in services))
 
 
-def shipped() -> list[catalog.Bundle]:
-    """The fraud model of this checkout."""
-    return [model for model in catalog.bundles() if model.name == MODEL]
+def shipped(*names: str) -> list[catalog.Bundle]:
+    """These models of this checkout; without names, the fraud model."""
+    return [model for model in catalog.bundles() if model.name in (names or (MODEL,))]
 
 
 def changed_copy(directory: Path) -> catalog.Bundle:

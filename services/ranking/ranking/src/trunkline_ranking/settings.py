@@ -23,7 +23,8 @@ class Settings(ServiceSettings):
     retrieval: str = "127.0.0.1:50052"
     """Target of the vector index."""
     models: str = Field(
-        default="models/fraud", pattern=r"models/[a-z][a-z0-9-]*( *, *models/[a-z][a-z0-9-]*)*"
+        default="models/fraud,models/recommender",
+        pattern=r"models/[a-z][a-z0-9-]*( *, *models/[a-z][a-z0-9-]*)*",
     )
     """Models to serve, separated by commas; ready when all of them are loaded."""
     model_cache_dir: Path = Path(".trunkline/models")
