@@ -21,12 +21,11 @@ import onnxruntime
 from rich.markup import escape
 from rich.table import Table
 
-from trunkline.features.v1 import features_pb2 as features
-from trunkline.features.v1.features_pb2_grpc import FeatureServiceStub
 from trunkline.ranking.v1 import ranking_pb2 as ranking
 from trunkline.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from trunkline.retrieval.v1 import retrieval_pb2 as retrieval
 from trunkline.retrieval.v1.retrieval_pb2_grpc import VectorServiceStub
+from trunkline_local.acts.readers import Readers
 from trunkline_local.demo import ActFailed, Stage, traceparent
 from trunkline_local.indexes import IndexFailed, until_active
 from trunkline_local.spans import Kind, Span
@@ -34,7 +33,6 @@ from trunkline_local.waterfall import waterfall
 from trunkline_recommender import artifact
 from trunkline_recommender.books import Book
 from trunkline_recommender.content import content
-from trunkline_recommender.history import Rated, Row, Shelf, rows
 
 SHOWN_READERS = 3
 SHOWN_BOOKS = 3
@@ -88,55 +86,27 @@ class _Play:
     def __init__(self, stage: Stage, channel: grpc.aio.Channel) -> None:
         self._stage = stage
         self._print = stage.console.print
-        self._features = FeatureServiceStub(channel)
+        self._channel = channel
         self._ranking = RankingServiceStub(channel)
         self._vectors = VectorServiceStub(channel)
+        self._readers = Readers.preview()
+        self._index = self._readers.index
         place = artifact.directory()
-        self._signature: dict[str, Any] = json.loads((place / artifact.SIGNATURE).read_bytes())
-        self._preview: dict[str, Any] = json.loads((place / artifact.PREVIEW).read_bytes())
-        items = json.loads((place / artifact.ITEMS).read_bytes())["items"]
-        self._shelf = Shelf.of(items)
-        self._books = {item["id"]: Book.of(item) for item in items}
-        self._books |= {new["book"]["id"]: Book.of(new["book"]) for new in self._preview["new_books"]}
         self._tower = onnxruntime.InferenceSession(place / artifact.ITEM_TOWER)
-        self._index = f"indexes/{self._signature['index']}"
-        length = self._signature["history"]["length"]
-        # The feature store knows a reader's last books; of the earlier ones the caller says that they were read.
-        self._earlier = {
-            reader["id"]: [event[0] for event in reader["log"][:-length]]
-            for reader in self._preview["readers"]
-        }
+        self._new: list[dict[str, Any]] = json.loads((place / artifact.PREVIEW).read_bytes())["new_books"]
+        items = json.loads((place / artifact.ITEMS).read_bytes())["items"]
+        self._books = {item["id"]: Book.of(item) for item in (*items, *(new["book"] for new in self._new))}
 
     async def run(self) -> None:
-        await self._write_readers()
+        await self._readers.write(self._channel)
         await self._show()
         await self._unknown_reader()
         await self._new_book()
         await self._swap()
         await self._trace()
 
-    async def _write_readers(self) -> None:
-        """Their logs become feature rows."""
-        length, now_us = self._signature["history"]["length"], time.time_ns() // 1000
-        by_view: dict[str, list[Row]] = {}
-        for reader in self._preview["readers"]:
-            log = [Rated(*event) for event in reader["log"]]
-            for row in rows(reader["id"], log, self._shelf, length):
-                by_view.setdefault(row.view, []).append(row)
-        for view, written in by_view.items():
-            request = features.WriteFeaturesRequest(
-                view=f"views/{view}",
-                entity_ids=[row.entity_id for row in written],
-                event_times_us=[now_us],
-                columns=[
-                    _column(name, [row.values[at] for row in written])
-                    for at, name in enumerate(written[0].fields)
-                ],
-            )
-            await self._features.WriteFeatures(request, timeout=TIMEOUT_S)
-
     async def _show(self) -> None:
-        readers = self._preview["readers"]
+        readers = self._readers.logs
         answers = [await self._whole(reader["id"]) for reader in readers]
         most_popular = await self._popular()
         liked = found = popular = 0
@@ -183,7 +153,7 @@ class _Play:
 
     async def _new_book(self) -> None:
         """A book that came after training becomes findable by what is known of it."""
-        new = max(self._preview["new_books"], key=lambda each: len(each["liked_by"]))
+        new = max(self._new, key=lambda each: len(each["liked_by"]))
         book = Book.of(new["book"])
         (embedding,) = self._tower.run(["embedding"], {"content": content([book])})
         vector = retrieval.Vector(id=book.id, values=embedding[0].tolist())
@@ -247,7 +217,7 @@ class _Play:
         )
 
     async def _traffic(self, traffic: Traffic) -> None:
-        readers = [reader["id"] for reader in self._preview["readers"]]
+        readers = [reader["id"] for reader in self._readers.logs]
         began, number = time.monotonic(), 0
 
         async def one(due: float, reader: str) -> None:
@@ -272,7 +242,7 @@ class _Play:
     async def _trace(self) -> None:
         """One more request, traced, against the budget."""
         trace_id, header = traceparent()
-        reader = self._preview["readers"][0]["id"]
+        reader = self._readers.logs[0]["id"]
         await self._recommend(reader, metadata=(("traceparent", header),))
         self._print()
         spans = await self._stage.trace(trace_id, SERVICES)
@@ -294,7 +264,7 @@ class _Play:
         self, reader: str, count: int = LIST, metadata: Any = None
     ) -> tuple[ranking.RecommendResponse, str]:
         """The answer, and what was degraded about it."""
-        earlier = self._earlier.get(reader, ())
+        earlier = self._readers.earlier(reader)
         request = ranking.RecommendRequest(user_id=reader, count=count, exclude_item_ids=earlier)
         call = self._ranking.Recommend(request, timeout=TIMEOUT_S, metadata=metadata)
         answer: ranking.RecommendResponse = await call
@@ -331,21 +301,3 @@ def parts_ms(spans: Sequence[Span]) -> Mapping[str, float]:
         "inference": took([span for span in of_ranking if span.name.startswith("compute")]),
     }
     return spent | {"the rest": whole / 1e6 - sum(spent.values())}
-
-
-def _column(name: str, values: Sequence[Any]) -> features.Column:
-    """The values of one field; NaN is a null."""
-    if isinstance(values[0], str):
-        return features.Column(
-            feature=name, values=features.Values(string=features.StringValues(values=values))
-        )
-    if isinstance(values[0], list):
-        vectors = features.Float32VectorValues(values=[number for vector in values for number in vector])
-        return features.Column(feature=name, values=features.Values(float32_vector=vectors))
-    nulls = [value != value for value in values]
-    present, null = features.FEATURE_STATUS_PRESENT, features.FEATURE_STATUS_NULL
-    numbers = features.Float64Values(
-        values=[0.0 if missing else value for value, missing in zip(values, nulls, strict=True)]
-    )
-    statuses = [null if missing else present for missing in nulls]
-    return features.Column(feature=name, values=features.Values(float64=numbers), statuses=statuses)
