@@ -15,11 +15,12 @@ from typing import Self
 
 HOST = "127.0.0.1"
 LATENCY_S = 0.02
-DRIP_S = 0.05
-RESET_AFTER = 20
+DRIP_S = 0.5
+RESET_AFTER = 2
 """Bytes of answers that a connection still brings before it is reset: less than any protocol's whole answer."""
-GARBAGE = b"\xde\xad\xbe\xef" * 16
-"""No HTTP/2 frame, no RESP and no PostgreSQL message begins like this."""
+GARBAGE = b"\xde\xad\xbe\xef" * (5 << 18)
+"""No HTTP/2 frame, no RESP and no PostgreSQL message begins like this; and it is longer than a frame that was
+under way when it came, of which it becomes a part."""
 _READ_BYTES = 256 * 1024
 _ROUGHLY = struct.pack("ii", 1, 0)
 
@@ -36,11 +37,11 @@ class Fault(StrEnum):
     HANG = "hang"
     """Connections are accepted, what they bring is read, and nothing is ever answered."""
     RESET = "reset"
-    """Connections are reset in the middle of an answer, after its first 20 bytes."""
+    """Connections are reset in the middle of an answer, after its first two bytes."""
     GARBAGE = "garbage"
-    """Every request is answered with bytes that are no message of any protocol."""
+    """Every connection brings bytes that are no message of any protocol, and nothing else."""
     DRIP = "drip"
-    """Answers come a byte at a time, 20 bytes a second."""
+    """Answers come a byte at a time, two bytes a second."""
 
 
 class Proxy:
@@ -120,6 +121,7 @@ class _Connection:
         self._writer = writer
         self._upstream: asyncio.StreamWriter | None = None
         self._spoiled = False
+        self._babbled = False
         self._left = RESET_AFTER
 
     async def run(self, port: int) -> None:
@@ -200,6 +202,6 @@ class _Connection:
         return b""
 
     def _babble(self) -> None:
-        self._spoiled = True
-        if not self._writer.transport.is_closing():
+        if not self._babbled and not self._writer.transport.is_closing():
+            self._spoiled = self._babbled = True
             self._writer.write(GARBAGE)

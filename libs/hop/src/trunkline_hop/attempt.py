@@ -28,6 +28,8 @@ from trunkline_hop.status import from_rpc
 from trunkline_hop.upstream import Upstream, UpstreamMethod
 
 _REFUSALS = frozenset({"DRAINING", "LOADING"})
+_LOST = "Stream removed"
+"""How the C core says that it closed a connection under a stream."""
 
 
 class Attempt:
@@ -145,11 +147,13 @@ def fault_of(error: grpc.aio.AioRpcError, upstream: Upstream) -> Fault:
     messages travel on to callers; it is a note on the exception.
 
     CANCELLED from the transport counts as UNAVAILABLE: nobody cancelled the call here, so a server that stops
-    dropped it, which gRPC does with calls that arrived and that it has not yet begun.
+    dropped it, which gRPC does with calls that arrived and that it has not yet begun. So does UNKNOWN for a
+    stream that the transport gave up, because what came was no HTTP/2.
     """
     trailers = tuple(error.trailing_metadata() or ())
     fault = from_rpc(error.code(), error.details(), trailers)
-    if isinstance(fault, Unavailable | Cancelled) and fault.details is None:
+    lost = error.code() is grpc.StatusCode.UNKNOWN and fault.message.startswith(_LOST)
+    if (isinstance(fault, Unavailable | Cancelled) or lost) and fault.details is None:
         final = fault.final
         fault = upstream.unreachable()
         fault.final = final

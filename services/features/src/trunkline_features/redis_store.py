@@ -26,6 +26,7 @@ _NO_ANSWER = (
     OSError,
     redis_errors.ConnectionError,
     redis_errors.TimeoutError,
+    redis_errors.InvalidResponse,  # whatever answers there, it is no such server
     # A server that answers, but says that it cannot serve now:
     redis_errors.ClusterDownError,
     redis_errors.MasterDownError,

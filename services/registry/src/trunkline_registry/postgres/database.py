@@ -63,7 +63,7 @@ class Database:
             open=False,
             configure=_configure,
             # One round trip more, so that after a restart of the database nobody gets a dead connection.
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
             # Gives up early because the next call tries again: with a longer time its pauses would grow.
             reconnect_timeout=PATIENCE_S,
             name="registry",
@@ -107,9 +107,15 @@ class Database:
         Not the pool's own `connection`: a caller that is cancelled while it waits for a connection, or gives
         one back, costs psycopg_pool 3.3 that connection for good. So neither is ever cancelled.
         """
-        taking = self._step(self._pool.getconn(timeout=_patience()))
+        patience_s = _patience()
+        taking = self._step(self._pool.getconn(timeout=patience_s))
         try:
-            connection = await asyncio.shield(taking)
+            # The pool's own timeout ends no check: a database that hangs would hold its callers up with it.
+            async with asyncio.timeout(patience_s):
+                connection = await asyncio.shield(taking)
+        except TimeoutError:
+            taking.add_done_callback(self._not_wanted)
+            raise psycopg.OperationalError("no connection in time") from None
         except asyncio.CancelledError:
             taking.add_done_callback(self._not_wanted)
             raise
@@ -135,10 +141,23 @@ def unreachable() -> Iterator[None]:
     """Turns a database that is down, or too slow, into Unavailable."""
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+    except psycopg.Error as error:
+        if not gone(error):
+            raise
         raise Unavailable(
             "STORE_UNREACHABLE", "The registry's database cannot be reached.", retry_after=_RETRY_AFTER
         ) from error
+
+
+def gone(error: psycopg.Error) -> bool:
+    """True when the database, and no statement, is at fault: it is down, too slow, or not what answers there.
+
+    The last is libpq's own DatabaseError, such as "lost synchronization with server"; what the server itself says
+    has a class of its own.
+    """
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) or (
+        type(error) is psycopg.DatabaseError
+    )
 
 
 def _patience() -> float:
@@ -146,6 +165,15 @@ def _patience() -> float:
     if call is None or call.deadline is None:
         return PATIENCE_S
     return max(0.0, min(PATIENCE_S, call.deadline - time.monotonic()))
+
+
+async def _check(connection: AsyncConnection[Any]) -> None:
+    """Passes when a connection works. One that does not answer in time is given up, and its place with it free."""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await AsyncConnectionPool.check_connection(connection)
+    except TimeoutError:
+        raise psycopg.OperationalError("a connection does not answer") from None
 
 
 async def _configure(connection: AsyncConnection[Any]) -> None:

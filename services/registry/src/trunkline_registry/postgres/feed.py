@@ -10,7 +10,7 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from trunkline_registry.postgres.database import Database
+from trunkline_registry.postgres.database import Database, gone
 from trunkline_registry.postgres.migrate import migrate
 from trunkline_registry.postgres.rows import CHANNEL, PostgresRows
 from trunkline_registry.watch import BATCH, Change, Position, Recent, State
@@ -65,7 +65,9 @@ class Feed:
                         _log.info("migration applied", name=name)
                     self._database.usable = True
                     await self._follow(connection, changed)
-            except (psycopg.OperationalError, TimeoutError) as error:
+            except (psycopg.Error, TimeoutError) as error:
+                if isinstance(error, psycopg.Error) and not gone(error):
+                    raise
                 _log.warning("feed lost its connection", error=type(error).__name__, reason=str(error))
             finally:
                 self._now(False, changed)

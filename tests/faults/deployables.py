@@ -1,0 +1,122 @@
+"""What is deployed, what each of it serves and what it depends on: one declaration a deployable."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+import trunkline
+import trunkline_features.__main__ as features_main
+import trunkline_gateway.__main__ as gateway_main
+import trunkline_ranking.__main__ as ranking_main
+import trunkline_registry.__main__ as registry_main
+from trunkline.features.v1 import features_pb2
+from trunkline.ranking.v1 import ranking_pb2
+from trunkline.registry.v1 import registry_pb2
+
+STORES = ("valkey", "postgres")
+SETTLED_S = 0.5
+"""How long the services wait for what they can do without: short, and still far above what answers take here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployable:
+    """A process of the suite."""
+
+    name: str
+    main: ModuleType
+    """Its `__main__`, with `Settings` and `build`."""
+    services: tuple[ServiceDescriptor, ...]
+    needs: tuple[str, ...]
+    """Deployables and stores that it connects to."""
+    settings: Callable[[Mapping[str, str], Path], Mapping[str, Any]]
+    """Its settings, given the address of everything it needs and a directory of its own."""
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of what it serves, as `Service/Method`."""
+        return [name_of(method) for service in self.services for method in service.methods]
+
+
+def name_of(method: MethodDescriptor) -> str:
+    """`Service/Method`. Names of services are unique in the suite."""
+    return f"{method.containing_service.name}/{method.name}"
+
+
+def _service(file: Any, name: str) -> ServiceDescriptor:
+    found: ServiceDescriptor = file.DESCRIPTOR.services_by_name[name]
+    return found
+
+
+FEATURES = _service(features_pb2, "FeatureService")
+RANKING = _service(ranking_pb2, "RankingService")
+REGISTRY = _service(registry_pb2, "RegistryService")
+
+DEPLOYABLES = (
+    Deployable(
+        "registry",
+        registry_main,
+        (REGISTRY,),
+        ("postgres",),
+        lambda at, directory: {
+            "postgres_dsn": at["postgres"],
+            "blob_dir": directory / "blobs",
+            "postgres_pool_size": 4,
+        },
+    ),
+    Deployable(
+        "features",
+        features_main,
+        (FEATURES,),
+        ("valkey",),
+        lambda at, _: {
+            "redis_url": at["valkey"],
+            "redis_read_timeout_s": SETTLED_S,
+            "redis_write_timeout_s": SETTLED_S,
+        },
+    ),
+    Deployable(
+        "ranking",
+        ranking_main,
+        (RANKING,),
+        ("features", "registry"),
+        lambda at, directory: {
+            "features": at["features"],
+            "registry": at["registry"],
+            "models": "models/fraud",
+            "model_cache_dir": directory,
+            "features_timeout_s": SETTLED_S,
+        },
+    ),
+    Deployable(
+        "gateway",
+        gateway_main,
+        (FEATURES, RANKING, REGISTRY),
+        ("features", "ranking", "registry"),
+        lambda at, _: dict(at),
+    ),
+)
+"""In the order in which they start: each after what it needs."""
+
+
+def contracts() -> list[ServiceDescriptor]:
+    """Every service of every contract of the suite, `trunkline.*.v1`."""
+    found = []
+    for module in pkgutil.walk_packages(trunkline.__path__, "trunkline."):
+        if module.name.endswith("_pb2"):
+            file = importlib.import_module(module.name).DESCRIPTOR
+            found += file.services_by_name.values()
+    return found
+
+
+def mains() -> set[str]:
+    """Names of the packages of this checkout that can be run as a service."""
+    services = Path(__file__).parents[2] / "services"
+    return {path.parent.name for path in services.rglob("src/trunkline_*/__main__.py")}
