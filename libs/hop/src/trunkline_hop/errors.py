@@ -3,12 +3,14 @@
     Fault                code                 reasons
       BadRequest         INVALID_ARGUMENT     MALFORMED_REQUEST, FIELD_INVALID
       NotFound           NOT_FOUND            MODEL_UNKNOWN, VERSION_UNKNOWN, ARTIFACT_UNKNOWN, VIEW_UNKNOWN,
-                                              FEATURE_UNKNOWN, ENTITY_TYPE_UNKNOWN
+                                              FEATURE_UNKNOWN, ENTITY_TYPE_UNKNOWN, INDEX_UNKNOWN,
+                                              SNAPSHOT_UNKNOWN
       AlreadyExists      ALREADY_EXISTS       RESOURCE_EXISTS
       Conflict           ABORTED              ETAG_MISMATCH, REQUEST_ID_REUSED
       NotAllowed         FAILED_PRECONDITION  STAGE_POLICY, CHECKSUM_MISMATCH, MODEL_REFUSED, MODEL_TASK,
-                                              NOT_SERVING
-      Unavailable        UNAVAILABLE          LOADING, DRAINING, BREAKER_OPEN, UNREACHABLE, STORE_UNREACHABLE
+                                              NOT_SERVING, SNAPSHOT_NOT_READY
+      Unavailable        UNAVAILABLE          LOADING, DRAINING, BREAKER_OPEN, UNREACHABLE, STORE_UNREACHABLE,
+                                              NOT_WRITER
       Overloaded         RESOURCE_EXHAUSTED   SHED, QUOTA, TOO_LARGE
       TooLate            DEADLINE_EXCEEDED    DEADLINE_UNMEETABLE, EXPIRED_IN_QUEUE, DEADLINE_EXCEEDED, IDLE
       Cancelled          CANCELLED            CANCELLED

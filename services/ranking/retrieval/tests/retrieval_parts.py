@@ -60,6 +60,13 @@ class Replica:
             env=environment | self._settings,
             stdout=asyncio.subprocess.DEVNULL,
         )
+        self.attach()
+        await self.ready()
+        await until(self._connected)
+        return self
+
+    def attach(self) -> None:
+        """Opens the client, unless it is open."""
         if self._channel is None:
             settings = ClientSettings(
                 attempts=1,
@@ -70,9 +77,6 @@ class Replica:
             )
             self._channel = connect("retrieval", self.target, settings)
             self.stub = VectorServiceStub(self._channel)
-        await self.ready()
-        await until(self._connected)
-        return self
 
     async def _connected(self) -> bool:
         try:
@@ -87,8 +91,7 @@ class Replica:
             check = channel.unary_unary("/grpc.health.v1.Health/Check")
 
             async def serving() -> bool:
-                assert self.process is not None
-                assert self.process.returncode is None, "the process ended"
+                assert self.process is None or self.process.returncode is None, "the process ended"
                 answer: bytes = await check(b"", wait_for_ready=True, timeout=BOUND_S)
                 return answer == b"\x08\x01"
 

@@ -14,7 +14,7 @@ from trunkline_hop.server import Server
 from trunkline_hop.settings import CannotStart
 from trunkline_retrieval.device import Device
 from trunkline_retrieval.indexes import Indexes
-from trunkline_retrieval.metrics import IndexMetrics
+from trunkline_retrieval.metrics import IndexMetrics, search_times
 from trunkline_retrieval.peers import Peers
 from trunkline_retrieval.service import VectorService
 from trunkline_retrieval.settings import Settings
@@ -48,6 +48,7 @@ async def build(server: Server, settings: Settings) -> None:
         poll_s=settings.poll_s,
         snapshot_after=settings.snapshot_after,
         snapshots_kept=settings.snapshots_kept,
+        observe=search_times(server.metrics.registry),
     )
     await server.own(aclosing(indexes))
     server.metrics.registry.register(IndexMetrics(indexes, server.clock))

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import uuid
 from collections.abc import Sequence
+from contextvars import Context
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -101,7 +102,9 @@ class Builds:
             with files.faults():
                 file = await files.thread(self.replica.shelf.begin, begun)
             cancelled = threading.Event()
-            task = asyncio.create_task(self._run(file, rows, cancelled), name=f"build {begun.snapshot_id}")
+            task = asyncio.create_task(
+                self._run(file, rows, cancelled), name=f"build {begun.snapshot_id}", context=Context()
+            )
             self._running[task] = cancelled
             task.add_done_callback(self._ended)
         return begun
@@ -138,7 +141,7 @@ class Builds:
             return
         enough = max(self.after, int(_UNMERGED_SHARE * collection.vector_count))
         if collection.unmerged_count > enough and collection.sequence >= self._not_before:
-            task = asyncio.create_task(self._start_by_itself(), name="start a build")
+            task = asyncio.create_task(self._start_by_itself(), name="start a build", context=Context())
             self._running[task] = threading.Event()
             task.add_done_callback(self._ended)
 

@@ -53,6 +53,8 @@ class Indexes:
     poll_s: float
     snapshot_after: int
     snapshots_kept: int
+    observe: Callable[[str], Callable[[float], None]]
+    """By index, what is told how many seconds a search took."""
     loaded: bool = False
     """True once every index that existed at the start was loaded, or found damaged."""
     _open: dict[str, Open] = field(default_factory=dict)
@@ -168,7 +170,15 @@ class Indexes:
         if declared is not None and known is None:
             directory = await files.thread(self.storage.prepare, declared)
             shelf = Shelf(directory, declared.uid)
-            replica = Replica(declared, directory, self.device, shelf, self._searcher, self.poll_s)
+            replica = Replica(
+                declared,
+                directory,
+                self.device,
+                shelf,
+                self._searcher,
+                self.poll_s,
+                self.observe(declared.id),
+            )
             writer = Writer(replica, self.storage, self.address)
             builds = Builds(replica, writer, self.clock, self.snapshot_after, self.snapshots_kept, self._turn)
             writer.wrote = builds.consider

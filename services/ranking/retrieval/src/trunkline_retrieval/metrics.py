@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from trunkline_hop.clock import Clock
+from trunkline_hop.metrics import LATENCY_BUCKETS_S
 from trunkline_retrieval.indexes import Indexes
 from trunkline_retrieval.replica import Replica
 
@@ -23,6 +25,18 @@ _GAUGES = {
     "damaged": "1 while the index cannot be served",
     "refused_snapshots": "Snapshots whose files are not what was written",
 }
+
+
+def search_times(registry: CollectorRegistry) -> Callable[[str], Callable[[float], None]]:
+    """By index, what is to be told how many seconds a search took in FAISS and in the changes since."""
+    histogram = Histogram(
+        "retrieval_search_seconds",
+        "Time of a search, all its queries together",
+        ["index"],
+        buckets=LATENCY_BUCKETS_S,
+        registry=registry,
+    )
+    return lambda index: histogram.labels(index).observe
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ import structlog
 from numpy.typing import NDArray
 
 from trunkline_hop.errors import NotAllowed, TooLate, Unavailable
+from trunkline_hop.telemetry import span
 from trunkline_retrieval import files
 from trunkline_retrieval.changes import Entry
 from trunkline_retrieval.collection import Collection, Matches, View
@@ -77,6 +79,8 @@ class Replica:
     """Runs long searches, one after the other."""
     poll_s: float
     """How often it looks for what others wrote."""
+    observe: Callable[[float], None]
+    """Told how many seconds a search took."""
     moving: asyncio.Lock = field(default_factory=asyncio.Lock)
     writing: bool = False
     """True while this process holds the lease: it wrote what there is to follow."""
@@ -122,7 +126,8 @@ class Replica:
 
     def start(self) -> None:
         """Loads the index and follows it until `close`."""
-        self._task = asyncio.create_task(self._follow(), name=f"follow {self.index.name}")
+        # A context of its own: it outlives the call that happened to open the index, and its trace.
+        self._task = asyncio.create_task(self._follow(), name=f"follow {self.index.name}", context=Context())
 
     async def close(self) -> None:
         """Ends the following. Searches that run go on with what they have."""
@@ -146,10 +151,13 @@ class Replica:
             await self._reach(search.min_sequence, remaining_s)
         view = self.collection.view()
         count = len(search.queries)
-        if view.cost_s(count, search.filter is not None) <= INLINE_S:
-            matches = view.search(search.queries, search.top_k, search.filter, search.include_attributes)
-        else:
-            matches = await self._in_thread(view, search)
+        with span("index.search", queries=count):
+            began = time.perf_counter()
+            if view.cost_s(count, search.filter is not None) <= INLINE_S:
+                matches = view.search(search.queries, search.top_k, search.filter, search.include_attributes)
+            else:
+                matches = await self._in_thread(view, search)
+            self.observe(time.perf_counter() - began)
         return Found(matches, view.snapshot_id, view.sequence)
 
     def apply(self, entries: Sequence[Entry]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
+from trunkline_hop.resolver import Target
 from trunkline_hop.settings import ServiceSettings
 
 
@@ -24,3 +26,13 @@ class Settings(ServiceSettings):
     """Changes since the last snapshot after which another is built; on a large index, a tenth of it."""
     snapshots_kept: int = Field(default=3, ge=1)
     """How many of the newest snapshots are kept."""
+
+    @field_validator("advertise")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        try:
+            if value:
+                Target.parse(value)
+        except ValueError as error:
+            raise PydanticCustomError("address", "{reason}", {"reason": str(error)}) from None
+        return value

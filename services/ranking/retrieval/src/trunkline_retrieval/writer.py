@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
 
 from trunkline_hop.errors import Fault, Internal, NotAllowed, NotFound, Unavailable
+from trunkline_hop.telemetry import span
 from trunkline_retrieval import files, lease
 from trunkline_retrieval.changes import Change, Entry, Upsert
 from trunkline_retrieval.lease import Lease, LeaseLost
@@ -88,7 +90,7 @@ class Writer:
         if self._lease is not None:
             return
         if self._taking is None or self._taking.done():
-            self._taking = asyncio.create_task(self._take(), name="take the lease")
+            self._taking = asyncio.create_task(self._take(), name="take the lease", context=Context())
             self._taking.add_done_callback(_seen)
         await asyncio.shield(self._taking)
 
@@ -103,10 +105,11 @@ class Writer:
         waiting.done.add_done_callback(_seen)
         self._waiting.append(waiting)
         if self._committing is None or self._committing.done():
-            self._committing = asyncio.create_task(self._commit(), name="commit")
+            self._committing = asyncio.create_task(self._commit(), name="commit", context=Context())
             self._committing.add_done_callback(_seen)
-        # Whoever asked may leave; the others of the group did not.
-        return await asyncio.shield(waiting.done)
+        with span("index.commit"):
+            # Whoever asked may leave; the others of the group did not.
+            return await asyncio.shield(waiting.done)
 
     async def release(self) -> None:
         """Writes what waits, then lets the next process have the lease."""
