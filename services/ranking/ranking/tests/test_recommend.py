@@ -188,26 +188,29 @@ async def test_retrieval_that_is_slow_is_not_waited_for(books):
 async def test_an_index_that_nobody_made_is_as_good_as_none(books):
     books.index.name = "indexes/another"
     assert_popular_for_the_reader(*await books.recommend())
+    assert books.index.requests
 
 
 async def test_an_index_that_holds_nothing_is_as_good_as_none(books):
     books.index.vectors.clear()
     assert_popular_for_the_reader(*await books.recommend())
+    assert books.index.requests
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {},
-        {"results": [{}, {}]},
-        {"results": [{"ids": ["b1"]}]},
-        {"results": [{"ids": ["b1", "b1"], "scores": [1, 1]}]},
-        {"results": [{"ids": ["b1"], "scores": [np.nan]}]},
-    ],
-)
-async def test_an_answer_of_retrieval_that_makes_no_sense_is_as_good_as_none(books, answer):
-    books.index.answer = retrieval_pb2.SearchResponse(**answer)
-    assert_popular_for_the_reader(*await books.recommend())
+NONSENSE = [
+    {},
+    {"results": [{"ids": ["b1"], "scores": [1]}, {}]},
+    {"results": [{"ids": ["b1"]}]},
+    {"results": [{"ids": ["b1", "b1"], "scores": [1, 1]}]},
+    {"results": [{"ids": ["b1"], "scores": [np.nan]}]},
+]
+
+
+async def test_an_answer_of_retrieval_that_makes_no_sense_is_as_good_as_none(books):
+    for answer in NONSENSE:
+        books.index.answer = retrieval_pb2.SearchResponse(**answer)
+        assert_popular_for_the_reader(*await books.recommend())
+    assert len(books.index.requests) == len(NONSENSE)
 
 
 async def assert_popular_without_features(books):
@@ -243,34 +246,82 @@ async def test_features_that_are_slow_are_not_waited_for(books):
     assert hanging.asked
 
 
-async def test_a_feature_store_that_cannot_reach_its_rows_does_not_make_a_stranger_of_a_reader(books, valkey):
-    class Store:
-        descriptor = FEATURES
+@parts.all_methods
+class Store:
+    """A feature store that answers with these columns, by name."""
 
-        async def GetOnlineFeatures(self, request, call):
-            call.degraded("feature_store_unreachable")
-            return features_pb2.GetOnlineFeaturesResponse()
+    descriptor = FEATURES
 
-    await books.stop("features")
-    await books.start("features", parts.all_methods(Store)())
+    def __init__(self, columns, degraded=()):
+        self.columns = columns
+        self.degraded = degraded
+
+    async def GetOnlineFeatures(self, request, call):
+        for how in self.degraded:
+            call.degraded(how)
+        columns = [self.columns[name] for name in request.features if name in self.columns]
+        return features_pb2.GetOnlineFeaturesResponse(columns=columns)
+
+
+def columns(status=features_pb2.FEATURE_STATUS_PRESENT, **changes):
+    """What a store answers for the one reader, with some columns' values replaced."""
+    values = {
+        "count": {"float64": {"values": [2.0]}},
+        "mean": {"float64": {"values": [3.5]}},
+        "books": {"string": {"values": ["b2 b5"]}},
+        "ratings": {"float32_vector": {"values": [5, 2, 0]}},
+    } | changes
+    names = zip(parts.ALL_FEATURES, values.values(), strict=True)
+    return {name: {"feature": name, "values": value, "statuses": [status]} for name, value in names}
+
+
+async def answering(books, store):
+    """Puts the store in the feature store's place, for a ranking that never met another one."""
+    for name in ("ranking", "features"):
+        await books.stop(name)
+    await books.start("features", store)
+    await books.start("ranking")
+    await books.serving("ranking")
+
+
+async def test_a_feature_store_that_cannot_reach_its_rows_does_not_make_a_stranger_of_a_reader(books):
+    store = Store(columns(features_pb2.FEATURE_STATUS_DEFAULTED), degraded=["feature_store_unreachable"])
+    await answering(books, store)
     await assert_popular_without_features(books)
+    _, trailers = await books.score()
+    assert trailers["x-trunkline-degraded"] == "features_unavailable"
+    store.degraded = ["something_else"]
+    reply, trailers = await books.recommend()
+    assert reply.source == pb.SOURCE_PERSONAL
+    assert "x-trunkline-degraded" not in trailers
 
 
-async def test_views_of_other_types_than_the_model_reads_are_as_good_as_none(books):
-    class Store:
-        descriptor = FEATURES
-
-        async def GetOnlineFeatures(self, request, call):
-            number = {"float64": {"values": [1.0]}}
-            columns = [
-                {"feature": name, "values": number, "statuses": [features_pb2.FEATURE_STATUS_PRESENT]}
-                for name in request.features
-            ]
-            return features_pb2.GetOnlineFeaturesResponse(columns=columns)
-
-    await books.stop("features")
-    await books.start("features", parts.all_methods(Store)())
-    await assert_popular_without_features(books)
+async def test_an_answer_of_the_feature_store_that_makes_no_sense_is_as_good_as_none(books):
+    store = Store(columns())
+    await answering(books, store)
+    assert (await books.recommend())[0].source == pb.SOURCE_PERSONAL
+    text, number, vector = (
+        {"string": {"values": ["x"]}},
+        {"float64": {"values": [1.0]}},
+        {"float32_vector": {}},
+    )
+    nonsense = [
+        columns(count=text),
+        columns(count={}),
+        columns(count={"float64": {"values": [1.0, 2.0]}}),
+        columns(count={"bytes": {"values": [b"x"]}}),
+        columns(books=number),
+        columns(books={"string": {}}),
+        columns(ratings=number),
+        columns() | {parts.ALL_FEATURES[0]: columns()[parts.ALL_FEATURES[1]]},
+        {name: column | {"statuses": []} for name, column in columns().items()},
+        dict(list(columns().items())[:3]),
+    ]
+    for store.columns in nonsense:
+        _, trailers = await books.recommend()
+        assert trailers["x-trunkline-degraded"] == "features_unavailable", store.columns
+    store.columns = columns(ratings=vector, count={"int64": {"values": [2]}})
+    assert (await books.recommend())[0].source == pb.SOURCE_PERSONAL  # a book without a rating was read
 
 
 async def test_a_caller_that_goes_away_takes_its_search_along(books):

@@ -35,7 +35,7 @@ class GrpcFeatures:
             pb.GetOnlineFeaturesRequest(features=names, entities=ids), timeout=timeout_s
         )
         reply = await call
-        if (DEGRADED_KEY, _UNREACHABLE) in await call.trailing_metadata():
+        if _UNREACHABLE in (await call.trailing_metadata()).get_all(DEGRADED_KEY):
             # Every value is its default then, and an entity that has rows looks like one that has none.
             raise Unavailable("STORE_UNREACHABLE", "the feature store cannot reach its rows")
         columns = reply.columns
