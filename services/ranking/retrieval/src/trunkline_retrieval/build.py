@@ -142,14 +142,11 @@ def _remedy(index: Index, memory_bytes: Mapping[IndexType, int], missed: Sequenc
         for type_ in tried
         if memory_bytes[type_] > budget.memory_bytes
     ]
-    allowed = (
-        f"the budget is {budget.recall:.3f} in {1e3 * budget.search_time_s:.2f} ms and "
-        f"{budget.memory_bytes:,} bytes"
-    )
-    change = [
-        "memory_bytes" if len(missed) < len(tried) else "",
-        "search_time" if any(each.recall >= budget.recall for each in missed) else "",
-        "or lower recall" if any(each.recall < budget.recall for each in missed) else "",
-    ]
-    wanted = ", ".join(filter(None, change)).replace(", or", " or")
-    return f"{'; '.join(found)}; {allowed}. Create an index with a larger budget: raise {wanted}."
+    changes = {
+        "raise memory_bytes": len(missed) < len(tried),
+        "raise search_time": any(each.search_time_s > budget.search_time_s for each in missed),
+        "lower recall": any(each.recall < budget.recall for each in missed),
+    }
+    allowed = f"{budget.recall:.3f} in {1e3 * budget.search_time_s:.2f} ms and {budget.memory_bytes:,} bytes"
+    wanted = " or ".join(change for change, helps in changes.items() if helps)
+    return f"{'; '.join(found)}; the budget is {allowed}. Create an index with another budget: {wanted}."
