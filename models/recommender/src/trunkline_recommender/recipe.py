@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import xgboost as xgb
+from threadpoolctl import threadpool_limits
 
 from trunkline_recommender import ranker, towers
 from trunkline_recommender.evaluate import CANDIDATES, Scorer, candidates, evaluate, hits, targets
@@ -115,29 +116,32 @@ def train(
     Raises:
         ValueError: when no reader has enough ratings, or there are fewer readers than dimensions.
     """
-    parts, readers = split(ratings), ratings.readers
-    before = Known.of(ratings.where(parts.training), readers)
-    held_out = ratings.where(parts.validation)
-    fitted = [towers.fit(before.ratings, before.activity, length, parameters) for parameters in grid]
-    figures = [
-        evaluate(scorer(one, before, length), before.ratings, held_out, parts.eligible).ndcg for one in fitted
-    ]
-    best = int(np.argmax(figures))
-    columns = Columns(before.shelf.activity_fields, before.shelf.genres)
-    rows, liked = _examples(fitted[best], before, held_out, parts.eligible, length, columns, seed)
-    known = Known.of(ratings.where(parts.known), readers)
-    return Trained(
-        parameters=grid[best],
-        towers=towers.fit(known.ratings, known.activity, length, grid[best]),
-        booster=ranker.fit(rows, liked, seed, rounds),
-        columns=columns,
-        known=known,
-        split=parts,
-        length=length,
-        chosen_from=list(zip(grid, figures, strict=True)),
-        ranker_rows=len(rows),
-        ranker_liked=int(liked.sum()),
-    )
+    # One thread adds in one order, and leaves the other cores to others.
+    with threadpool_limits(limits=1):
+        parts, readers = split(ratings), ratings.readers
+        before = Known.of(ratings.where(parts.training), readers)
+        held_out = ratings.where(parts.validation)
+        fitted = [towers.fit(before.ratings, before.activity, length, parameters) for parameters in grid]
+        figures = [
+            evaluate(scorer(one, before, length), before.ratings, held_out, parts.eligible).ndcg
+            for one in fitted
+        ]
+        best = int(np.argmax(figures))
+        columns = Columns(before.shelf.activity_fields, before.shelf.genres)
+        rows, liked = _examples(fitted[best], before, held_out, parts.eligible, length, columns, seed)
+        known = Known.of(ratings.where(parts.known), readers)
+        return Trained(
+            parameters=grid[best],
+            towers=towers.fit(known.ratings, known.activity, length, grid[best]),
+            booster=ranker.fit(rows, liked, seed, rounds),
+            columns=columns,
+            known=known,
+            split=parts,
+            length=length,
+            chosen_from=list(zip(grid, figures, strict=True)),
+            ranker_rows=len(rows),
+            ranker_liked=int(liked.sum()),
+        )
 
 
 def scorer(model: Towers, known: Known, length: int) -> Scorer:

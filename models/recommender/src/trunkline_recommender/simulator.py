@@ -53,7 +53,7 @@ class World:
     places: npt.NDArray[np.float64]
     """[I, TASTES] where the books lie: hidden truth, for tests."""
     tastes: npt.NDArray[np.float64]
-    """[readers, TASTES] where the readers lie on the last day: hidden truth, for tests."""
+    """[2, readers, TASTES] where the readers lie on the first and the last day: hidden truth, for tests."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,7 +128,7 @@ def simulate(population: Population | None = None, seed: int = 0) -> World:
         ratings=Ratings(catalogue.books, reader[order], book[order], stars[order], time_us[order]),
         new=np.arange(total) >= population.books,
         places=catalogue.places,
-        tastes=late,
+        tastes=np.stack([early, late]),
     )
 
 

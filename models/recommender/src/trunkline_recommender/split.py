@@ -53,9 +53,10 @@ def split(ratings: Ratings) -> Split:
     # How many liked books of the reader are left, from this rating on, itself included.
     left = (liked + before)[ratings.reader] - running + ratings.liked
     chosen = np.isin(ratings.reader, eligible)
-    known = ~chosen | (left > HELD_OUT)
-    # A rating that is not liked and comes after the first held-out book has no more left than it.
-    training = ~chosen | (left > 2 * HELD_OUT)
+    # One that was not liked comes before the first held-out book when all held-out ones are left.
+    ahead = left + ~ratings.liked
+    known = ~chosen | (ahead > HELD_OUT)
+    training = ~chosen | (ahead > 2 * HELD_OUT)
     return Split(
         training=training,
         known=known,

@@ -29,6 +29,9 @@ Float32 = npt.NDArray[np.float32]
 STAR_WEIGHTS = (0.0, 0.2, 0.4, 0.7, 1.0, 1.2)
 """What a book with so many stars says about the reader. To have chosen it speaks for it, whatever the stars."""
 
+CONTENT_RIDGE = 0.5
+"""Relative to the mean variance of a content feature."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
@@ -186,10 +189,7 @@ def _content(ratings: Ratings, items: Float32) -> tuple[npt.NDArray[np.float64],
     rows_mean, items_mean = weight @ rows, weight @ items
     centred = rows - rows_mean
     gram = centred.T @ (centred * weight[:, None])
-    gram[np.diag_indices(len(gram))] += CONTENT_RIDGE * np.trace(gram) / len(gram)
+    # The small number is for a catalogue of which nothing is known.
+    gram[np.diag_indices(len(gram))] += CONTENT_RIDGE * np.trace(gram) / len(gram) + 1e-9
     slopes = la.solve(gram, centred.T @ ((items - items_mean) * weight[:, None]), assume_a="pos")
     return slopes, items_mean - rows_mean @ slopes
-
-
-CONTENT_RIDGE = 0.5
-"""Relative to the mean variance of a content feature."""

@@ -15,6 +15,7 @@ import onnx
 import onnxmltools
 import scipy
 import xgboost
+from threadpoolctl import threadpool_limits
 
 from trunkline_recommender import artifact, card, data, export, preview, ranker, release, report, towers
 from trunkline_recommender.newcomers import findability
@@ -120,7 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             recorded = data.read(chosen.data, chosen.seed)
         except (OSError, ValueError) as error:
             parser.error(f"--data: {error}")
-    evaluation = build(chosen.out, POPULATION, Recipe(seed=chosen.seed), recorded)
+    with threadpool_limits(limits=1):
+        evaluation = build(chosen.out, POPULATION, Recipe(seed=chosen.seed), recorded)
     for name in ("simulator", "data"):
         if name in evaluation:
             test = evaluation[name]["test"]
