@@ -113,3 +113,14 @@ async def test_a_search_asks_for_as_many_more_as_are_left_out_but_no_more_than_t
     await recommending.recommend(asked(exclude=frozenset(map(str, range(1000)))), lambda: None)
     assert [search.top_k for search in stores.searches] == [8 + 3, 50 + 2, 1000]
     assert {search.index for search in stores.searches} == {f"indexes/{parts.INDEX}"}
+
+
+async def test_no_more_candidates_are_ranked_than_the_signature_says_unless_more_are_wanted(
+    recommending, stores
+):
+    stores.found = [f"new{number}" for number in range(30)]
+    exclude = frozenset(f"other{number}" for number in range(20))
+    answer = await recommending.recommend(asked(exclude=exclude, exploration_rate=1.0), lambda: None)
+    assert answer.items[0].propensity == pytest.approx(1 / 8)
+    answer = await recommending.recommend(asked(count=12, exploration_rate=1.0), lambda: None)
+    assert answer.items[0].propensity == pytest.approx(1 / 12)

@@ -150,7 +150,8 @@ class Recommending:
                 degradations = (FEATURES_UNAVAILABLE,)
             elif user.history is not None and found is None:
                 degradations = (RETRIEVAL_UNAVAILABLE,)
-            candidates = _candidates(model.items, user, ranker, found, left_out)
+            most = max(model.signature.candidates, request.count)
+            candidates = _candidates(model.items, user, ranker, found, left_out, most)
             rate = self.exploration_rate if request.exploration_rate is None else request.exploration_rate
             placed = place(candidates.order, request.count, rate, self.random)
             items = [candidates.item(each) for each in placed]
@@ -203,9 +204,9 @@ class Recommending:
 
 
 def _candidates(
-    items: Items, user: User, ranker: Ranker, found: Found | None, left_out: frozenset[str]
+    items: Items, user: User, ranker: Ranker, found: Found | None, left_out: frozenset[str], most: int
 ) -> Candidates:
-    """All that may be recommended."""
+    """All that may be recommended; of what is ranked, so many at most."""
     if found is None:
         ids = [each for each in items.popular if each not in left_out]
         if user.history is None:
@@ -220,5 +221,6 @@ def _candidates(
             return Candidates(ids, by_popularity, nearness=nearness)
     if not ids:
         return Candidates((), ())
+    ids, nearness = ids[:most], nearness[:most]
     scores = ranker.score(ids, nearness)
     return Candidates(ids, np.argsort(-scores, kind="stable").tolist(), scores, nearness)
