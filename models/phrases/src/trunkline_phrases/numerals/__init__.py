@@ -1,0 +1,1 @@
+"""Numbers in words, a file a language."""
