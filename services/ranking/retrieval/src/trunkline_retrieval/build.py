@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from trunkline_retrieval.assemble import in_order, write_index, write_rows
-from trunkline_retrieval.device import Device
+from trunkline_retrieval.device import Device, use_one_thread
 from trunkline_retrieval.files import sync_directory
 from trunkline_retrieval.index import Index, IndexType
 from trunkline_retrieval.manifest import Manifest
@@ -80,6 +80,7 @@ def build(
         reported = max(reported, share)
         progress(reported)
 
+    use_one_thread()
     create_time = now()
     numbers, ids = in_order(rows, lambda share: step(0.05 * share))
     beside = write_rows(rows, numbers, ids, directory)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trunkline_retrieval.changes import Attributes, Delete, Entry
-from trunkline_retrieval.device import Device
+from trunkline_retrieval.device import Device, use_one_thread
 from trunkline_retrieval.exact import BYTE_S, NOTHING, unit
 from trunkline_retrieval.filter import Filter
 from trunkline_retrieval.index import Index, Metric
@@ -136,6 +136,7 @@ class View:
             where: what their attributes must satisfy.
             include_attributes: True to return those.
         """
+        use_one_thread()
         queries = np.ascontiguousarray(queries, np.float32)
         if self.index.metric is Metric.COSINE:
             queries = unit(queries)

@@ -16,6 +16,14 @@ _GPU_MOST: Final = 2048
 """Most results of a search on a GPU, by FAISS."""
 
 
+def use_one_thread() -> None:
+    """Keeps FAISS to the calling thread: a replica is one process on one core.
+
+    To be called by whatever enters FAISS: OpenMP keeps the number by thread, and gives a new thread all cores.
+    """
+    faiss.omp_set_num_threads(1)
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
     """An index on a GPU. One search at a time: FAISS's GPU resources are not safe for several threads."""
@@ -53,12 +61,7 @@ class Device:
 
     @classmethod
     def detect(cls) -> Device:
-        """The first GPU that FAISS was built for and finds, else the CPU.
-
-        Limits FAISS to one OpenMP thread: a replica is one process on one core, and threads that wait for
-        each other at the end of every search would cost more than they bring.
-        """
-        faiss.omp_set_num_threads(1)
+        """The first GPU that FAISS was built for and finds, else the CPU."""
         gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
         return cls("gpu:0" if gpus > 0 else "cpu")
 

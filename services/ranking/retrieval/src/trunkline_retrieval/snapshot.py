@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trunkline_retrieval.approximate import TUNED_AT, Approximate, Graph, Lists
 from trunkline_retrieval.attributes import Columns
-from trunkline_retrieval.device import Device, Placed
+from trunkline_retrieval.device import Device, Placed, use_one_thread
 from trunkline_retrieval.digests import DigestMismatch, verify
 from trunkline_retrieval.exact import BYTE_S, NOTHING, Found, nearest
 from trunkline_retrieval.filter import Filter
@@ -108,6 +108,7 @@ def load(index: Index, directory: Path, manifest: Manifest, device: Device) -> S
         SnapshotCorrupt: a file is missing, or is not as the manifest says.
         OSError: a file cannot be read.
     """
+    use_one_thread()
     try:
         verify(directory, manifest.files)
         snapshot = _read(index, directory, manifest, device)
