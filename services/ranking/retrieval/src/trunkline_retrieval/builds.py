@@ -50,6 +50,7 @@ class Builds:
     keep: int
     turn: asyncio.Semaphore
     _running: dict[asyncio.Task[None], threading.Event] = field(default_factory=dict)
+    _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _not_before: int = 0
     """The sequence before which nothing is built by itself, after a build that failed."""
 
@@ -125,7 +126,10 @@ class Builds:
             raise NotAllowed(reason, f"the snapshot is {found.state.name}: {found.error}", subject=subject)
         if found.state is not State.ACTIVE:
             try:
-                await self._activate(snapshot_id)
+                changing = asyncio.create_task(self._activate(snapshot_id), context=Context())
+                changing.add_done_callback(_seen)
+                # Whoever asked may leave: half an activation is none.
+                await asyncio.shield(changing)
             except SnapshotCorrupt as error:
                 self.replica.refused[snapshot_id] = str(error)
                 raise NotAllowed("CHECKSUM_MISMATCH", str(error), subject=subject) from error
@@ -229,15 +233,16 @@ class Builds:
             file.close()
 
     async def _activate(self, snapshot_id: str) -> None:
-        self.replica.activating = True
-        try:
-            await self.replica.switch(snapshot_id)
-            await self.writer.check()
-            await files.thread(self.replica.shelf.set_current, snapshot_id)
-        except OSError as error:
-            raise files.fault_of(error) from error
-        finally:
-            self.replica.activating = False
+        async with self._changing:
+            self.replica.activating = True
+            try:
+                await self.replica.switch(snapshot_id)
+                await self.writer.check()
+                await files.thread(self.replica.shelf.set_current, snapshot_id)
+            except OSError as error:
+                raise files.fault_of(error) from error
+            finally:
+                self.replica.activating = False
 
     async def _prune(self) -> None:
         with files.faults():
@@ -263,6 +268,12 @@ class Builds:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("build ended unexpectedly", index=self.replica.index.name, exc_info=error)
         self.consider()  # what was written meanwhile may be enough for the next
+
+
+def _seen(done: asyncio.Task[None]) -> None:
+    """Of an outcome that its caller may no longer be there for."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _age(build: Build) -> str:

@@ -150,9 +150,14 @@ class Indexes:
     async def leave(self, draining: asyncio.Event) -> None:
         """When the process begins to stop: stops what is being built, and gives back every lease."""
         await draining.wait()
-        for each in self.open:
+
+        async def give_back(each: Open) -> None:
             await each.builds.close()
             await each.writer.release()
+
+        async with asyncio.TaskGroup() as group:
+            for each in self.open:
+                group.create_task(give_back(each))
 
     async def aclose(self) -> None:
         """Gives back every lease and closes every index."""

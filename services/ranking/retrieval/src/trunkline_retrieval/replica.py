@@ -35,7 +35,8 @@ _CHUNK_S = 0.02
 """Longest stretch of a batch search that cannot be interrupted: half of the 50 ms in which cancelled work stops."""
 _APPLY_S = 0.004
 """Longest stretch in which changes are applied without a look at what else there is to do."""
-_DAMAGED_RETRY_S = 5.0
+_RETRY_S = 5.0
+"""Pause before something is tried again that failed for a reason which seldom goes away by itself."""
 _SOON = timedelta(milliseconds=200)
 
 logger = structlog.get_logger("trunkline_retrieval")
@@ -98,6 +99,8 @@ class Replica:
     _advanced: asyncio.Event = field(default_factory=asyncio.Event)
     _kick: asyncio.Event = field(default_factory=asyncio.Event)
     _switching: asyncio.Task[None] | None = None
+    _not_before: float = 0.0
+    """When the snapshot in use is tried again that could not be, in seconds of `time.monotonic()`."""
     _task: asyncio.Task[None] | None = None
 
     @property
@@ -160,11 +163,9 @@ class Replica:
             self.observe(time.perf_counter() - began)
         return Found(matches, view.snapshot_id, view.sequence)
 
-    def apply(self, entries: Sequence[Entry]) -> None:
+    async def apply(self, entries: Sequence[Entry]) -> None:
         """Applies changes that are durable. For the holder of `moving`."""
-        collection = self.collection
-        for entry in entries:
-            collection.apply(entry)
+        await _apply(self.collection, entries)
         self._passed()
 
     async def catch_up(self) -> None:
@@ -216,6 +217,10 @@ class Replica:
                 pause_s = await self._load()
             except OSError as error:
                 logger.warning("index cannot be read", index=self.index.name, reason=str(error))
+            except Exception:
+                logger.exception("index cannot be followed", index=self.index.name)
+                self.damage = f"`{self.index.name}` cannot be followed; the log says why"
+                pause_s = _RETRY_S
             self._kick.clear()
             try:
                 async with asyncio.timeout(pause_s):
@@ -230,6 +235,8 @@ class Replica:
                     await self.catch_up()
         if self.activating or (self._switching is not None and not self._switching.done()):
             return
+        if time.monotonic() < self._not_before:
+            return
         current = await files.thread(self.shelf.current)
         snapshot = self.collection.snapshot
         used = None if snapshot is None else snapshot.manifest.snapshot_id
@@ -243,37 +250,42 @@ class Replica:
         except SnapshotCorrupt as error:
             self._refuse(snapshot_id, error)
         except (Gone, Damaged, OSError) as error:
-            # Removed, or not readable now; the next look decides anew.
+            # Removed, or not readable now.
+            self._not_before = time.monotonic() + _RETRY_S
             logger.warning(
                 "snapshot not used", index=self.index.name, snapshot=snapshot_id, reason=str(error)
             )
 
     async def _load(self) -> float:
         """Loads the index by the first way that works. How long to wait before another look."""
-        current = await files.thread(self.shelf.current)
-        manifests = await files.thread(self.shelf.manifests)
-        ids = [manifest.snapshot_id for manifest in manifests]
-        order = ([current] if current in ids else []) + [each for each in ids if each != current]
-        reasons = []
-        for snapshot_id in (*order, None):
-            if snapshot_id in self.refused:
-                reasons.append(self.refused[snapshot_id])
-                continue
-            try:
-                await self._take(snapshot_id)
-            except SnapshotCorrupt as error:
-                self._refuse(snapshot_id or "", error)
-                reasons.append(str(error))
-            except (Gone, Damaged) as error:
-                reasons.append(str(error))
-            else:
-                return self.poll_s
+        while True:
+            current = await files.thread(self.shelf.current)
+            reasons: list[str] = []
+            for snapshot_id in (*await self._candidates(current), None):
+                try:
+                    await self._take(snapshot_id)
+                except SnapshotCorrupt as error:
+                    self._refuse(snapshot_id or "", error)
+                    reasons.append(str(error))
+                except (Gone, Damaged) as error:
+                    reasons.append(str(error))
+                else:
+                    return self.poll_s
+            if current == await files.thread(self.shelf.current):
+                break  # else another one came into use while we read the old ones, which were removed
+        reasons = [*self.refused.values(), *reasons]
         damage = f"`{self.index.name}` is damaged: {'; '.join(dict.fromkeys(reasons))}"
         if damage != self.damage:
             logger.error("index damaged", index=self.index.name, reasons=reasons)
         self.damage = damage
         self._settled.set()
-        return _DAMAGED_RETRY_S
+        return _RETRY_S
+
+    async def _candidates(self, current: str | None) -> list[str]:
+        """The snapshots there are, the one in use first, then the newest."""
+        ids = [each.snapshot_id for each in await files.thread(self.shelf.manifests)]
+        order = ([current] if current in ids else []) + [each for each in ids if each != current]
+        return [each for each in order if each not in self.refused]
 
     async def _take(self, snapshot_id: str | None) -> None:
         if snapshot_id is not None:

@@ -6,8 +6,10 @@ What it leaves behind when a process dies in between is removed by the next star
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +22,8 @@ from trunkline_retrieval.index import Budget, Index, IndexType, Metric
 
 _INDEX_ID = re.compile(r"[a-z][a-z0-9-]*")
 _SUFFIX = ".json"
+_ABANDONED_S = 3600.0
+"""Age of a half-written declaration that nobody is writing any more."""
 
 logger = structlog.get_logger("trunkline_retrieval")
 
@@ -40,6 +44,10 @@ class DirectoryStorage:
             OSError: it cannot be made or written to.
         """
         root.mkdir(parents=True, exist_ok=True)
+        for draft in root.glob(".*.draft"):
+            with contextlib.suppress(FileNotFoundError):  # written, or removed by another, just now
+                if draft.stat().st_mtime < time.time() - _ABANDONED_S:
+                    draft.unlink()
         storage = cls(root)
         # Listed before the declarations are read: an index is declared before its directory is made.
         directories = [path for path in root.iterdir() if path.is_dir() and "." in path.name]

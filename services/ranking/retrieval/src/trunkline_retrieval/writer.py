@@ -231,8 +231,8 @@ class Writer:
                 group = self._group()
                 try:
                     await self._write(group)
-                except Fault as fault:
-                    _refuse(group, fault)
+                except (Fault, Elsewhere) as reason:
+                    _refuse(group, reason)
                 except Exception:
                     # Durable, but not in memory: what is in memory is not to be written on.
                     logger.exception("changes not applied", index=self.replica.index.name)
@@ -246,12 +246,12 @@ class Writer:
 
     async def _write(self, group: list[_Waiting]) -> None:
         if self._log is None:
-            raise Elsewhere("").fault(self.replica.index.name)
+            raise Elsewhere("")
         first = self.replica.collection.sequence + 1
         entries = [Entry(first + n, each.change) for n, each in enumerate(group)]
         async with self._giving_up():
             await files.thread(self._log.append, entries)
-        self.replica.apply(entries)
+        await self.replica.apply(entries)
         for waiting, entry in zip(group, entries, strict=True):
             if not waiting.done.done():
                 waiting.done.set_result(entry.sequence)
@@ -280,7 +280,7 @@ class Writer:
             logger.warning("lease given up", index=self.replica.index.name, reason=str(error))
             await files.thread(self._let_go)
             if isinstance(error, LeaseLost):
-                raise Elsewhere("").fault(self.replica.index.name) from error
+                raise Elsewhere("") from error
             raise files.fault_of(error) from error
 
     def _let_go(self) -> None:
@@ -292,10 +292,10 @@ class Writer:
         self.replica.writing = False
 
 
-def _refuse(group: list[_Waiting], fault: Fault) -> None:
+def _refuse(group: list[_Waiting], reason: Fault | Elsewhere) -> None:
     for waiting in group:
         if not waiting.done.done():
-            waiting.done.set_exception(fault)
+            waiting.done.set_exception(reason)
 
 
 def _size(change: Change) -> int:
