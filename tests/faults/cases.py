@@ -4,29 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import grpc.aio
 from deployables import DEPLOYABLES, Deployable, name_of
+from furniture import (
+    HALF,
+    INDEX,
+    WHOLE_FILE,
+    Ask,
+    activate_snapshot,
+    build_snapshot,
+    create_index,
+    create_model,
+    create_version,
+    create_view,
+    delete_index,
+    delete_view,
+    get_snapshot,
+    get_version,
+    given,
+    header,
+    new_file,
+    parts,
+    score_version,
+    transition,
+    update_model,
+    update_view,
+    upsert,
+    write,
+)
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from stage import CUSTOMER, TERMINAL, Stage
-from suite_parts import MODEL, rows, score, shipped
+from stage import CUSTOMER, READER, TERMINAL, Stage
+from suite_parts import RECOMMENDER, score, shipped
 
 from trunkline.features.v1 import features_pb2 as fv
+from trunkline.ranking.v1 import ranking_pb2 as rk
 from trunkline.registry.v1 import registry_pb2 as rg
-from trunkline_local import catalog
+from trunkline.retrieval.v1 import retrieval_pb2 as rv
 
-WHOLE_FILE = bytes(range(256)) * 48 * 1024
-"""12 MiB: more than all buffers on its way hold, so that a download is still under way after its first chunk."""
-HALF = 200_000
-
-Ask = Callable[[Stage], Awaitable[Any]]
-"""Makes a request that was never sent before, and whatever it needs to be answered in full."""
 Perform = Callable[["Call"], Awaitable[Any]]
 
 
@@ -84,24 +105,13 @@ async def _download_midway(call: Call) -> bytes:
 
 async def _upload(call: Call) -> Any:
     call.strike()
-    return await call.multicallable(_parts(call.request), timeout=call.within_s)
-
-
-async def _parts(content: bytes) -> AsyncIterator[rg.UploadArtifactRequest]:
-    yield _header(content)
-    for start in range(0, len(content), HALF):
-        yield rg.UploadArtifactRequest(chunk=content[start : start + HALF])
-
-
-def _header(content: bytes) -> rg.UploadArtifactRequest:
-    digest = hashlib.sha256(content).hexdigest()
-    return rg.UploadArtifactRequest(header=rg.ArtifactHeader(sha256=digest, size_bytes=len(content)))
+    return await call.multicallable(parts(call.request), timeout=call.within_s)
 
 
 async def _upload_midway(call: Call) -> Any:
     sent = call.multicallable()
     try:
-        await sent.write(_header(call.request))
+        await sent.write(header(call.request))
         await sent.write(rg.UploadArtifactRequest(chunk=call.request[:HALF]))
         call.strike()
         async with patience(call.within_s):
@@ -165,129 +175,31 @@ class patience(asyncio.Timeout):
         super().__init__(asyncio.get_running_loop().time() + seconds)
 
 
-def _given(request: Message) -> Ask:
-    async def ask(stage: Stage) -> Message:
-        return request
-
-    return ask
-
-
-def _view(stage: Stage) -> fv.CreateFeatureViewRequest:
-    return fv.CreateFeatureViewRequest(
-        feature_view_id=f"scratch_{stage.fresh()}",
-        feature_view=fv.FeatureView(
-            entity_type="customer", fields=[fv.Field(name="spent", type=fv.FIELD_TYPE_FLOAT64)]
-        ),
-    )
-
-
-async def _create_view(stage: Stage) -> Message:
-    return _view(stage)
-
-
-async def _viewed(stage: Stage) -> fv.FeatureView:
-    view: fv.FeatureView = (
-        await stage.direct["features"].features.CreateFeatureView(_view(stage))
-    ).feature_view
-    return view
-
-
-async def _update_view(stage: Stage) -> Message:
-    view = await _viewed(stage)
-    view.description = "changed"
-    request = fv.UpdateFeatureViewRequest(feature_view=view)
-    request.update_mask.paths.append("description")
-    return request
-
-
-async def _delete_view(stage: Stage) -> Message:
-    return fv.DeleteFeatureViewRequest(name=(await _viewed(stage)).name)
-
-
-async def _write(stage: Stage) -> Message:
-    return rows("customer_activity", [CUSTOMER])
-
-
-def _model(stage: Stage) -> rg.CreateModelRequest:
-    return rg.CreateModelRequest(model_id=f"scratch-{stage.fresh()}")
-
-
-async def _create_model(stage: Stage) -> Message:
-    return _model(stage)
-
-
-async def _update_model(stage: Stage) -> Message:
-    made = (await stage.direct["registry"].registry.CreateModel(_model(stage))).model
-    made.description = "changed"
-    request = rg.UpdateModelRequest(model=made)
-    request.update_mask.paths.append("description")
-    return request
-
-
-def _version_of(model: str, files: dict[str, str]) -> rg.CreateModelVersionRequest:
-    return rg.CreateModelVersionRequest(
-        parent=model,
-        model_version=rg.ModelVersion(
-            format=rg.FORMAT_ONNX,
-            files=[rg.ModelFile(path=path, sha256=sha256) for path, sha256 in files.items()],
-        ),
-    )
-
-
-async def _files(stage: Stage) -> dict[str, str]:
-    """Digests by path of files that are no version yet: the fraud model's, a byte longer each time."""
-    files = shipped()[0].files()
-    files[catalog.SIGNATURE] += b" " * (1 + stage.fresh())
-    for content in files.values():
-        await stage.direct["registry"].registry.UploadArtifact(_parts(content))
-    return {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
-
-
-async def _create_version(stage: Stage) -> Message:
-    return _version_of("models/scratch", await _files(stage))
-
-
-async def _versioned(stage: Stage, model: str) -> str:
-    request = _version_of(model, await _files(stage))
-    made = await stage.direct["registry"].registry.CreateModelVersion(request)
-    return str(made.model_version.name)
-
-
-async def _get_version(stage: Stage) -> Message:
-    return rg.GetModelVersionRequest(name=stage.version)
-
-
-async def _transition(stage: Stage) -> Message:
-    name = await _versioned(stage, "models/scratch")
-    return rg.TransitionModelVersionStageRequest(name=name, stage=rg.STAGE_STAGING)
-
-
-async def _score_version(stage: Stage) -> Message:
-    return score(CUSTOMER, TERMINAL, model=await _versioned(stage, MODEL))
-
-
-async def _new_file(stage: Stage) -> bytes:
-    return f"{stage.fresh():016d}".encode() * (2 * HALF // 16)
-
-
-async def furnish(stage: Stage) -> None:
-    """What the cases below find there: a model with a version in production, and a large file."""
-    registry = stage.direct["registry"].registry
-    await registry.CreateModel(rg.CreateModelRequest(model_id="scratch"))
-    stage.version = await _versioned(stage, "models/scratch")
-    for to in (rg.STAGE_STAGING, rg.STAGE_PRODUCTION):
-        await registry.TransitionModelVersionStage(
-            rg.TransitionModelVersionStageRequest(name=stage.version, stage=to)
-        )
-    await registry.UploadArtifact(_parts(WHOLE_FILE))
-
-
 _READ = fv.GetOnlineFeaturesRequest(
     features=["customer_activity:count_1d"],
     entities=[fv.EntityIds(entity_type="customer", ids=[CUSTOMER])],
 )
-_DOWNLOAD = _given(rg.DownloadArtifactRequest(sha256=hashlib.sha256(WHOLE_FILE).hexdigest()))
-_WATCH = _given(rg.WatchModelsRequest(models=["models/scratch"]))
+_DOWNLOAD = given(rg.DownloadArtifactRequest(sha256=hashlib.sha256(WHOLE_FILE).hexdigest()))
+_WATCH = given(rg.WatchModelsRequest(models=["models/scratch"]))
+
+
+_RANK = rk.RankRequest(
+    user_id=READER,
+    item_ids=json.loads((shipped(RECOMMENDER)[0].artifact / "items.json").read_bytes())["popular"][3:6],
+)
+_SEARCH = rv.SearchRequest(index=INDEX, queries=[rv.Query(values=[1.0, 0.0])])
+
+
+def _personal(answer: Any) -> bool:
+    return answer.source == rk.SOURCE_PERSONAL and not answer.defaulted_features
+
+
+def _ranked(answer: Any) -> bool:
+    return len(answer.items) == 3 and not answer.defaulted_features
+
+
+def _changed(answer: Any) -> bool:
+    return answer.sequence > 0
 
 
 def _present(answer: Any) -> bool:
@@ -303,35 +215,51 @@ def _file(content: bytes) -> bool:
 
 
 CASES: dict[str, Case] = {
-    "FeatureService/CreateFeatureView": Case(_create_view),
-    "FeatureService/GetFeatureView": Case(_given(fv.GetFeatureViewRequest(name="views/customer_activity"))),
-    "FeatureService/ListFeatureViews": Case(_given(fv.ListFeatureViewsRequest(page_size=3))),
-    "FeatureService/UpdateFeatureView": Case(_update_view),
-    "FeatureService/DeleteFeatureView": Case(_delete_view),
-    "FeatureService/WriteFeatures": Case(_write, lambda answer: answer.written_count == 1),
-    "FeatureService/GetOnlineFeatures": Case(_given(_READ), _present),
-    "RankingService/ScoreTransaction": Case(_given(score(CUSTOMER, TERMINAL)), _scored),
+    "FeatureService/CreateFeatureView": Case(create_view),
+    "FeatureService/GetFeatureView": Case(given(fv.GetFeatureViewRequest(name="views/customer_activity"))),
+    "FeatureService/ListFeatureViews": Case(given(fv.ListFeatureViewsRequest(page_size=3))),
+    "FeatureService/UpdateFeatureView": Case(update_view),
+    "FeatureService/DeleteFeatureView": Case(delete_view),
+    "FeatureService/WriteFeatures": Case(write, lambda answer: answer.written_count == 1),
+    "FeatureService/GetOnlineFeatures": Case(given(_READ), _present),
+    "RankingService/ScoreTransaction": Case(given(score(CUSTOMER, TERMINAL)), _scored),
     "RankingService/ScoreTransaction (by a version that is not loaded)": Case(
-        _score_version, _scored, at=("ranking",)
+        score_version, _scored, at=("ranking",)
     ),
-    "RegistryService/CreateModel": Case(_create_model),
-    "RegistryService/GetModel": Case(_given(rg.GetModelRequest(name="models/scratch"))),
-    "RegistryService/ListModels": Case(_given(rg.ListModelsRequest(page_size=3))),
-    "RegistryService/UpdateModel": Case(_update_model),
-    "RegistryService/UploadArtifact": Case(_new_file, lambda answer: answer.created, _upload),
+    "RankingService/Recommend": Case(given(rk.RecommendRequest(user_id=READER)), _personal),
+    "RankingService/Recommend (with a filter)": Case(
+        given(rk.RecommendRequest(user_id=READER, filter='genre = "crime"')), _personal, at=("ranking",)
+    ),
+    "RankingService/Rank": Case(given(_RANK), _ranked),
+    "RegistryService/CreateModel": Case(create_model),
+    "RegistryService/GetModel": Case(given(rg.GetModelRequest(name="models/scratch"))),
+    "RegistryService/ListModels": Case(given(rg.ListModelsRequest(page_size=3))),
+    "RegistryService/UpdateModel": Case(update_model),
+    "RegistryService/UploadArtifact": Case(new_file, lambda answer: answer.created, _upload),
     "RegistryService/UploadArtifact (mid-stream)": Case(
-        _new_file, lambda answer: answer.created, _upload_midway
+        new_file, lambda answer: answer.created, _upload_midway
     ),
     "RegistryService/DownloadArtifact": Case(_DOWNLOAD, _file, _download),
     "RegistryService/DownloadArtifact (mid-stream)": Case(_DOWNLOAD, _file, _download_midway),
-    "RegistryService/CreateModelVersion": Case(_create_version),
-    "RegistryService/GetModelVersion": Case(_get_version),
+    "RegistryService/CreateModelVersion": Case(create_version),
+    "RegistryService/GetModelVersion": Case(get_version),
     "RegistryService/ListModelVersions": Case(
-        _given(rg.ListModelVersionsRequest(parent="models/scratch", page_size=3))
+        given(rg.ListModelVersionsRequest(parent="models/scratch", page_size=3))
     ),
-    "RegistryService/TransitionModelVersionStage": Case(_transition),
+    "RegistryService/TransitionModelVersionStage": Case(transition),
     "RegistryService/WatchModels": Case(_WATCH, bool, _watch),
     "RegistryService/WatchModels (mid-stream)": Case(_WATCH, bool, _watch_midway),
+    "VectorService/CreateIndex": Case(create_index),
+    "VectorService/GetIndex": Case(given(rv.GetIndexRequest(name=INDEX))),
+    "VectorService/ListIndexes": Case(given(rv.ListIndexesRequest(page_size=3))),
+    "VectorService/DeleteIndex": Case(delete_index),
+    "VectorService/UpsertVectors": Case(given(upsert(INDEX)), _changed),
+    "VectorService/DeleteVectors": Case(given(rv.DeleteVectorsRequest(index=INDEX, ids=["v2"])), _changed),
+    "VectorService/Search": Case(given(_SEARCH), lambda answer: list(answer.results[0].ids) == ["v1"]),
+    "VectorService/BuildSnapshot": Case(build_snapshot),
+    "VectorService/GetSnapshot": Case(get_snapshot),
+    "VectorService/ListSnapshots": Case(given(rv.ListSnapshotsRequest(parent=INDEX, page_size=3))),
+    "VectorService/ActivateSnapshot": Case(activate_snapshot),
 }
 """By `Service/Method`, with the moment where there is more than one."""
 

@@ -17,9 +17,11 @@ import trunkline_features.__main__ as features_main
 import trunkline_gateway.__main__ as gateway_main
 import trunkline_ranking.__main__ as ranking_main
 import trunkline_registry.__main__ as registry_main
+import trunkline_retrieval.__main__ as retrieval_main
 from trunkline.features.v1 import features_pb2
 from trunkline.ranking.v1 import ranking_pb2
 from trunkline.registry.v1 import registry_pb2
+from trunkline.retrieval.v1 import retrieval_pb2
 
 STORES = ("valkey", "postgres")
 SETTLED_S = 0.5
@@ -38,6 +40,8 @@ class Deployable:
     """Deployables and stores that it connects to."""
     settings: Callable[[Mapping[str, str], Path], Mapping[str, Any]]
     """Its settings, given the address of everything it needs and a directory of its own."""
+    leads: bool = False
+    """It is no one's setting: it advertises an address, which others find where it claims its leases."""
 
     @property
     def methods(self) -> list[str]:
@@ -58,6 +62,7 @@ def _service(file: Any, name: str) -> ServiceDescriptor:
 FEATURES = _service(features_pb2, "FeatureService")
 RANKING = _service(ranking_pb2, "RankingService")
 REGISTRY = _service(registry_pb2, "RegistryService")
+RETRIEVAL = _service(retrieval_pb2, "VectorService")
 
 DEPLOYABLES = (
     Deployable(
@@ -83,23 +88,40 @@ DEPLOYABLES = (
         },
     ),
     Deployable(
+        "writer",
+        retrieval_main,
+        (),
+        (),
+        lambda at, directory: {"blob_dir": directory.with_name("indexes"), "advertise": at["writer"]},
+        leads=True,
+    ),
+    Deployable(
+        "retrieval",
+        retrieval_main,
+        (RETRIEVAL,),
+        ("writer",),
+        lambda _, directory: {"blob_dir": directory.with_name("indexes")},
+    ),
+    Deployable(
         "ranking",
         ranking_main,
         (RANKING,),
-        ("features", "registry"),
+        ("features", "registry", "retrieval"),
         lambda at, directory: {
             "features": at["features"],
             "registry": at["registry"],
-            "models": "models/fraud",
+            "retrieval": at["retrieval"],
+            "models": "models/fraud,models/recommender",
             "model_cache_dir": directory,
             "features_timeout_s": SETTLED_S,
+            "retrieval_timeout_s": SETTLED_S,
         },
     ),
     Deployable(
         "gateway",
         gateway_main,
-        (FEATURES, RANKING, REGISTRY),
-        ("features", "ranking", "registry"),
+        (FEATURES, RANKING, REGISTRY, RETRIEVAL),
+        ("features", "ranking", "registry", "retrieval"),
         lambda at, _: dict(at),
     ),
 )

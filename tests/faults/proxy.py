@@ -48,15 +48,15 @@ class Proxy:
     """Stands in front of one server. An async context manager.
 
     Args:
-        port: of the server, on loopback.
+        upstream: port of the server, on loopback; may be said later, by the attribute.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, upstream: int = 0) -> None:
+        self.upstream = upstream
         self.port = 0
         self.fault = Fault.PASS
         self.accepted = 0
         """Connections so far."""
-        self._upstream = port
         self._switched = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], _Connection] = {}
@@ -107,7 +107,7 @@ class Proxy:
         if self.fault is Fault.REFUSE:
             connection.reset()
             return
-        task = asyncio.get_running_loop().create_task(connection.run(self._upstream))
+        task = asyncio.get_running_loop().create_task(connection.run(self.upstream))
         self._connections[task] = connection
         task.add_done_callback(self._connections.pop)
 

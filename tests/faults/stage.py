@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import AsyncIterator, Iterator
+import json
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,22 +18,18 @@ import pytest
 from conditions import until
 from deployables import DEPLOYABLES, SETTLED_S, STORES, Deployable
 from proxy import Fault, Proxy
-from suite_parts import Client, Suite, rows, shipped
+from suite_parts import MODEL, RECOMMENDER, Client, Suite, rows, shipped
 
 import trunkline_ranking.__main__ as ranking_main
+from trunkline.features.v1 import features_pb2 as fv
 from trunkline_features import redis_store
 from trunkline_hop.client_settings import ClientSettings
-from trunkline_local import catalog
+from trunkline_local import catalog, indexes
 from trunkline_local.embedded import Valkey
 from trunkline_registry.postgres import database, feed
+from trunkline_retrieval import peers
 
-CUSTOMER, TERMINAL = "c1", "t1"
-QUICK: dict[str, Any] = {
-    "reconnect_initial_s": 0.05,
-    "reconnect_maximum_s": 0.1,
-    "breaker_open_s": 0.05,
-}
-"""How soon a hop tries again what failed: soon, so that a thousand recoveries take a minute."""
+CUSTOMER, TERMINAL, READER = "c1", "t1", "r1"
 
 
 @dataclasses.dataclass
@@ -45,10 +43,10 @@ class Stage:
     """A plain channel to each deployable."""
     direct: dict[str, Client]
     """Stubs on those."""
-    artifact: bytes = b""
-    """A file of the registry."""
     version: str = ""
     """A version of `scratch`, in production."""
+    snapshot: str = ""
+    """A snapshot of the index `scratch`."""
     _numbers: Iterator[int] = dataclasses.field(default_factory=itertools.count)
 
     def fresh(self) -> int:
@@ -74,7 +72,10 @@ class Stage:
         return str(url).replace(f":{port}/", f":{proxy.port}/")
 
     async def _open(self, at: str, dependency: str, port: int) -> Proxy:
-        proxy = self.proxies[at, dependency] = Proxy(port)
+        proxy = self.proxies.setdefault((at, dependency), Proxy())
+        proxy.upstream = port
+        if proxy.port:
+            return proxy
         return await self._stack.enter_async_context(proxy)
 
     def __post_init__(self) -> None:
@@ -83,17 +84,22 @@ class Stage:
     async def start(self, one: Deployable, stores: dict[str, str]) -> None:
         """Starts a deployable behind proxies to what it needs."""
         at = {name: stores[name] for name in one.needs if name in STORES}
+        if one.leads:
+            (led,) = [other.name for other in DEPLOYABLES if one.name in other.needs]
+            at[one.name] = (await self._open(led, one.name, 0)).target
         for name in one.needs:
             if name not in STORES:
                 at[name] = (await self._open(one.name, name, self.suite.servers[name].port)).target
         settings = one.settings(at, self.suite.directory / one.name)
         server = await self.suite.start(one.name, one.main.Settings, one.main.build, **settings)
+        if one.leads:
+            self.proxies[led, one.name].upstream = server.port
         client = Client(server.target)
         self.direct[one.name] = await self._stack.enter_async_context(client)
         self.channels[one.name] = client.channel
 
     async def settled(self) -> None:
-        """Returns when everything serves and every hop is whole."""
+        """Returns when everything serves and every connection is there."""
 
         def quiet() -> bool:
             servers, channels = self.suite.servers, self.suite.channels
@@ -105,7 +111,6 @@ class Stage:
                 endpoint.breaker == "closed" and set(endpoint.health.values()) <= {"SERVING"}
                 for one in DEPLOYABLES
                 for channel in channels[one.name]
-                if channel.name in one.needs
                 for endpoint in channel.endpoints
             )
 
@@ -122,15 +127,16 @@ Strike = partial[None]
 
 
 @asynccontextmanager
-async def opened(directory: Path, valkey: Valkey, dsn: str) -> AsyncIterator[Stage]:
-    """A stage whose services try again soon what failed."""
+async def opened(directory: Path, valkey: Valkey, dsn: str, hop: Mapping[str, Any]) -> AsyncIterator[Stage]:
+    """A stage whose services try again soon what failed, and whose hops have these settings."""
     with pytest.MonkeyPatch.context() as patch:
         own = ClientSettings.of
-        patch.setattr(ClientSettings, "of", lambda settings: dataclasses.replace(own(settings), **QUICK))
+        patch.setattr(ClientSettings, "of", lambda settings: dataclasses.replace(own(settings), **hop))
         quick = dataclasses.replace(redis_store._BREAKER, breaker_open_s=0.05)
         patch.setattr(redis_store, "_BREAKER", quick)
         patch.setattr(feed, "RECONNECT_S", 0.05)
         patch.setattr(database, "PATIENCE_S", SETTLED_S)
+        patch.setattr(peers, "_PATIENCE_S", SETTLED_S)
         # A version that somebody asks for by name may take its time: the machine does not matter here.
         patch.setattr(ranking_main, "ModelStore", partial(ranking_main.ModelStore, wait_s=10.0))
         stage = Stage(Suite(directory, {}), {}, {}, {})
@@ -141,7 +147,7 @@ async def opened(directory: Path, valkey: Valkey, dsn: str) -> AsyncIterator[Sta
             }
             for one in DEPLOYABLES:
                 await stage.start(one, stores)
-                if one.name == "features":
+                if one.name == "retrieval":
                     await _furnish(stage)
             await stage.settled()
             yield stage
@@ -150,10 +156,36 @@ async def opened(directory: Path, valkey: Valkey, dsn: str) -> AsyncIterator[Sta
 
 
 async def _furnish(stage: Stage) -> None:
-    """Views, rows and models, as the suite ships them."""
-    servers = stage.suite.servers
-    await until(lambda: all(servers[name].health.serving() for name in ("registry", "features")))
-    await catalog.declare_views(servers["features"].target, shipped())
-    await catalog.register(servers["registry"].target, shipped())
+    """Views, rows, models and their index, as the suite ships them."""
+    servers, models = stage.suite.servers, shipped(MODEL, RECOMMENDER)
+    await until(lambda: all(server.health.serving() for server in servers.values()))
+    await catalog.declare_views(servers["features"].target, models)
+    await catalog.register(servers["registry"].target, models)
+    await indexes.fill(servers["writer"].target, models)
+    features = stage.direct["features"].features
     for view, entity in (("customer_activity", CUSTOMER), ("terminal_activity", TERMINAL)):
-        await stage.direct["features"].features.WriteFeatures(rows(view, [entity]))
+        await features.WriteFeatures(rows(view, [entity]))
+    for request in _reader(models[-1]):
+        await features.WriteFeatures(request)
+
+
+def _reader(recommender: catalog.Bundle) -> list[fv.WriteFeaturesRequest]:
+    """One who liked the three most popular books."""
+    views = {view["name"]: view["fields"] for view in recommender.views()}
+    popular = json.loads((recommender.artifact / "items.json").read_bytes())["popular"]
+    length = recommender.signature()["history"]["length"]
+    history = {
+        "books": fv.Values(string=fv.StringValues(values=[" ".join(popular[:3])])),
+        "ratings": fv.Values(float32_vector=fv.Float32VectorValues(values=[5.0] * 3 + [0.0] * (length - 3))),
+    }
+    numbers = fv.Values(float64=fv.Float64Values(values=[1.0]))
+    activity = {field["name"]: numbers for field in views["reader_activity"]}
+    return [
+        fv.WriteFeaturesRequest(
+            view=f"views/{view}",
+            entity_ids=[READER],
+            event_times_us=[time.time_ns() // 1000],
+            columns=[fv.Column(feature=name, values=values) for name, values in columns.items()],
+        )
+        for view, columns in (("reader_history", history), ("reader_activity", activity))
+    ]

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
-import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cases
 import grpc
 import grpc.aio
-import psycopg
 import pytest
 import pytest_asyncio
 from cases import CASES, Call
 from conditions import BOUND_S, Details, tick
 from deployables import DEPLOYABLES, STORES
 from fault_table import Row, plain, read
-from redis.asyncio import Redis
-from stage import Stage, opened
+from furniture import furnished
+from stage import Stage
 from suite_parts import DEGRADED_KEY
 
 from trunkline_local.embedded import PostgreSQL, Valkey
@@ -35,6 +32,14 @@ LEAK = re.compile(
 )
 """What no caller has any business with."""
 WHOLE_S = 10.0
+HOP: dict[str, Any] = {
+    "reconnect_initial_s": 0.05,
+    "reconnect_maximum_s": 0.1,
+    "breaker_failures": 1000,
+    "breaker_calls": 10_000,
+}
+"""A hop tries again soon what failed, so that a thousand recoveries take a minute; and its breakers stay closed, so
+that no row sees the failures of those before it (`test_breakers.py` has them open)."""
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -44,17 +49,8 @@ async def stage(
     valkey: Valkey, postgres: PostgreSQL, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Stage]:
     """One for all rows: each row leaves it as it found it."""
-    name = f"faults_{uuid.uuid4().hex}"
-    directory: Path = tmp_path_factory.mktemp("faults")
-    async with Redis.from_url(valkey.url) as redis:
-        await redis.flushall()
-    admin = await psycopg.AsyncConnection.connect(postgres.dsn_of("postgres"), autocommit=True)
-    async with admin:
-        await admin.execute(f"CREATE DATABASE {name}")
-        async with opened(directory, valkey, postgres.dsn_of(name)) as stage:
-            await cases.furnish(stage)
-            yield stage
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    async with furnished(valkey, postgres, tmp_path_factory.mktemp("faults"), HOP) as stage:
+        yield stage
 
 
 @dataclass(frozen=True)
@@ -133,7 +129,8 @@ def _well_said(error: grpc.aio.AioRpcError) -> None:
 
 async def test_every_connection_of_every_deployable_is_declared(stage: Stage) -> None:
     for one in DEPLOYABLES:
-        opened = {channel.name for channel in stage.suite.channels[one.name]}
-        assert opened == {need for need in one.needs if need not in STORES}
+        connected = {channel.name for channel in stage.suite.channels[one.name]}
+        found = {need for need in one.needs if need in STORES or BY_NAME[need].leads}
+        assert connected | found == set(one.needs)
         for need in one.needs:
             assert stage.proxies[one.name, need].accepted

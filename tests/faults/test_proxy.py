@@ -52,7 +52,7 @@ async def caller(proxy: Proxy) -> AsyncIterator[Caller]:
 async def silent(caller: Caller, proxy: Proxy) -> bool:
     """Nothing has come by the time at which the same question through another door was answered."""
     asking = asyncio.ensure_future(caller.reader.read(1))
-    async with Proxy(proxy._upstream) as other, _beside(other) as witness:
+    async with Proxy(proxy.upstream) as other, _beside(other) as witness:
         await witness.ask()
         await witness.ask()
     asking.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 from random import Random
 
@@ -29,6 +30,7 @@ log = structlog.get_logger("trunkline.ranking")
 
 FEATURES_UNAVAILABLE = "features_unavailable"
 RETRIEVAL_UNAVAILABLE = "retrieval_unavailable"
+_RETRY_AFTER = timedelta(seconds=1)
 
 
 class Source(Enum):
@@ -199,7 +201,11 @@ class Recommending:
             # An index that nobody made, say: a defect of the installation.
             log.error("search refused", index=index, reason=fault.reason, error=fault.message)
         if request.filter:
-            raise Unavailable("UNREACHABLE", "only retrieval can apply a filter, and it cannot be asked now")
+            raise Unavailable(
+                "UNREACHABLE",
+                "only retrieval can apply a filter, and it cannot be asked now",
+                retry_after=_RETRY_AFTER,
+            )
         return None
 
 
