@@ -107,9 +107,10 @@ def build(
         )
         # What readers will read, and not what is still in memory here.
         loaded = load(index, directory, draft, _CPU)
-        measured = measure(loaded, index.budget.recall, lambda share: step(0.9 + 0.1 * share))
+        measured = measure(loaded, index.budget.recall, lambda share: step(0.9 + 0.09 * share))
         manifest = _finished(draft, measured, now())
         if _within(index, manifest):
+            step(1.0)
             return manifest
         missed.append(manifest)
         for name in files.keys() - beside.keys():

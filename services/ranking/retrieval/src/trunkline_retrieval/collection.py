@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,8 @@ _QUERY_S = 5e-5
 """Time of a search beside the comparisons: calls into FAISS, ids, ties."""
 _FILTER_ROW_S = 1e-8
 """Time a row to evaluate a filter on the columns of a snapshot."""
+_FILTERS = 32
+"""Filters whose rows a view remembers: many searches of one moment ask the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +95,25 @@ class Collection:
     def view(self) -> View:
         """All changes so far and none after. Costs nothing when there was no change since the last one."""
         if self._view is None:
-            self._view = View(self.index, self._sequence, self.snapshot, self._live, self._overlay.freeze())
+            overlay = self._overlay.freeze()
+            select = _selection(self.snapshot, self._live, overlay)
+            self._view = View(self.index, self._sequence, self.snapshot, self._live, overlay, select)
         return self._view
 
     def rows(self) -> Rows:
         """The live vectors as they are now, for a build in another thread. Costs as little as a view."""
         return Rows(self.snapshot, self._live, self._overlay.freeze())
+
+
+def _selection(
+    snapshot: Snapshot | None, live: RowSet, overlay: Frozen
+) -> Callable[[Filter], tuple[RowSet, RowSet]]:
+    @lru_cache(_FILTERS)
+    def select(where: Filter) -> tuple[RowSet, RowSet]:
+        satisfying = snapshot.rows_of(where).intersection(live) if snapshot else live
+        return satisfying, overlay.rows_of(where)
+
+    return select
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,8 +127,8 @@ class View:
     live: RowSet
     """Of the snapshot's rows, those neither deleted nor replaced since."""
     overlay: Frozen
-    _selected: dict[Filter, tuple[RowSet, RowSet]] = field(default_factory=dict)
-    """By filter, the rows of the snapshot and of the overlay that satisfy it."""
+    select: Callable[[Filter], tuple[RowSet, RowSet]]
+    """The rows of the snapshot and of the overlay that satisfy a filter."""
 
     @property
     def snapshot_id(self) -> str | None:
@@ -140,7 +157,7 @@ class View:
         queries = np.ascontiguousarray(queries, np.float32)
         if self.index.metric is Metric.COSINE:
             queries = unit(queries)
-        selected = (self.live, self.overlay.live) if where is None else self._select(where)
+        selected = (self.live, self.overlay.live) if where is None else self.select(where)
         return [
             self._search(queries[row : row + 1], top_k, *selected, include_attributes)
             for row in range(len(queries))
@@ -152,17 +169,10 @@ class View:
         snapshot = 0.0
         once = 0.0
         if self.snapshot is not None:
-            exact = self.snapshot.exact_s(self.live.size)
+            exact = self.snapshot.exact_s(self.live)
             snapshot = exact if filtered else min(exact, self.snapshot.manifest.search_time_s)
             once = self.live.size * _FILTER_ROW_S if filtered else 0.0
         return once + queries * (_QUERY_S + overlay + snapshot)
-
-    def _select(self, where: Filter) -> tuple[RowSet, RowSet]:
-        selected = self._selected.get(where)
-        if selected is None:
-            old = self.snapshot.rows_of(where).intersection(self.live) if self.snapshot else self.live
-            selected = self._selected[where] = (old, self.overlay.rows_of(where))
-        return selected
 
     def _search(
         self,
