@@ -10,7 +10,9 @@ outcome                                    for the breaker
                                            check, not the breaker, takes it out of rotation
   DEADLINE_EXCEEDED                        failure when the attempt had `breaker_deadline_floor_s` or
                                            more, else no verdict
-  cancelled, or abandoned                  no verdict
+  cancelled, or abandoned                  no verdict; but at the end of its time it is DEADLINE_EXCEEDED:
+                                           of a deadline that came with a call, that call's own
+                                           cancellation is often heard of first
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from trunkline_hop.status import from_rpc
 from trunkline_hop.upstream import Upstream, UpstreamMethod
 
 _REFUSALS = frozenset({"DRAINING", "LOADING"})
+_EARLY_S = 0.05
+"""How long before our own end of a deadline its caller, whose clock started earlier, may have given up."""
 _LOST = "Stream removed"
 """How the C core says that it closed a connection under a stream."""
 
@@ -114,11 +118,7 @@ class Attempt:
             else:
                 breaker.failed(self._permit, now)
         elif isinstance(fault, TooLate):
-            floor_s = self._upstream.settings.breaker_deadline_floor_s
-            if self._timeout_s is not None and self._timeout_s >= floor_s:
-                breaker.failed(self._permit, now)
-            else:
-                breaker.returned(self._permit)
+            self._ran_out(now)
         elif error.code() is grpc.StatusCode.CANCELLED:
             breaker.returned(self._permit)
         else:
@@ -127,11 +127,27 @@ class Attempt:
         return fault
 
     def dropped(self) -> None:
-        """Nobody waits for it any more: it is cancelled and says nothing about the endpoint."""
+        """Nobody waits for it any more: it is cancelled. Unless its time was up, that says nothing of the endpoint."""
         if self._open:
             self.call.cancel()
-            self.endpoint.breaker.returned(self._permit)
-            self._end(grpc.StatusCode.CANCELLED, self._upstream.clock.monotonic())
+            now = self._upstream.clock.monotonic()
+            timeout_s = self._timeout_s
+            if timeout_s is not None and now - self._started >= timeout_s - min(_EARLY_S, 0.5 * timeout_s):
+                self._ran_out(now)
+            else:
+                self.endpoint.breaker.returned(self._permit)
+            self._end(grpc.StatusCode.CANCELLED, now)
+
+    def _ran_out(self, now: float) -> None:
+        """Tells the breaker that there was no answer in time."""
+        breaker = self.endpoint.breaker
+        if (
+            self._timeout_s is not None
+            and self._timeout_s >= self._upstream.settings.breaker_deadline_floor_s
+        ):
+            breaker.failed(self._permit, now)
+        else:
+            breaker.returned(self._permit)
 
     def _end(self, code: grpc.StatusCode, now: float) -> None:
         self._open = False

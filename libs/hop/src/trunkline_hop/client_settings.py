@@ -57,9 +57,10 @@ class ClientSettings:
     """Length of the sliding window, in seconds."""
     breaker_open_s: float = 30.0
     """How long it stays open before one probe goes through, in seconds."""
-    breaker_deadline_floor_s: float = 1.0
+    breaker_deadline_floor_s: float = 0.5
     """A missed deadline counts as a failure only when the attempt had at least this long, in seconds, so
-    that one impatient caller opens the breaker for nobody."""
+    that one impatient caller opens the breaker for nobody. Below the 1 s that interactive methods have by
+    default, of which each hop passes on a little less."""
 
     deadline_margin_s: float = 0.002
     """Kept back from what is left of the call being served, in seconds, so that its answer can still travel."""

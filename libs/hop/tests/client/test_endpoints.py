@@ -389,3 +389,32 @@ async def test_closing_with_grace_lets_calls_finish(lab: Any) -> None:
     release.set()
     assert (await task).text == "finished"
     await closing
+
+
+@pytest.mark.parametrize(("spent_s", "state"), [(4.99, "open"), (1.0, "closed")])
+async def test_who_gives_up_at_the_end_of_the_time_has_heard_enough(
+    lab: Any, spent_s: float, state: str
+) -> None:
+    server = await lab.server()
+    arrived: asyncio.Queue[None] = asyncio.Queue()
+
+    async def on(*_: Any) -> str:
+        arrived.put_nowait(None)
+        await asyncio.Event().wait()
+        return ""
+
+    server.on = on
+    channel = await lab.channel(server)
+    stub = lab.Stub(channel)
+    await lab.serving(channel, 1)
+    for _ in range(3):
+        call = asyncio.ensure_future(_awaited(stub.Read(lab.Plain(), timeout=5)))
+        await arrived.get()
+        lab.clock.advance(spent_s)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+    assert channel.endpoints[0].breaker == state
+
+
+async def _awaited(call: Any) -> Any:
+    return await call
