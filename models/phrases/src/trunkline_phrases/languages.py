@@ -1,6 +1,5 @@
 """The languages of the grammar, how they address people, and the parts of its split."""
 
-from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 Language: TypeAlias = Literal["en", "es", "de", "fr"]
@@ -14,5 +13,3 @@ Part: TypeAlias = Literal["train", "validation", "test"]
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "es", "de", "fr")
 FORMALITIES: Final[tuple[Formality, ...]] = ("formal", "informal")
 PARTS: Final[tuple[Part, ...]] = ("train", "validation", "test")
-
-Texts: TypeAlias = Mapping[Language, str]

@@ -81,7 +81,7 @@ class Clock:
     """
 
     hour: int
-    """1 to 11."""
+    """0 to 11, but 0 only after the half."""
     minute: int
 
     @property
@@ -266,10 +266,10 @@ class Year:
 
 
 def clocks() -> Iterator[Clock]:
-    """Every time whose named hour is 1 to 11."""
-    for hour in range(1, 12):
+    """Every time whose named hour is 1 to 11, in French too."""
+    for hour in range(12):
         for minute in range(0, 60, 5):
-            if hour < 11 or minute <= 30:
+            if (hour > 0 or minute > 30) and (hour < 11 or minute <= 30):
                 yield Clock(hour, minute)
 
 
