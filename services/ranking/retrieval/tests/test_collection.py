@@ -308,10 +308,11 @@ def test_a_collection_that_nobody_uses_is_freed_at_once(tmp_path: Path) -> None:
 def test_the_cost_of_a_search_grows_with_what_it_compares(tmp_path: Path) -> None:
     index = an_index(8, type_=IndexType.HNSW)
     source = a_collection(index, numbered(clustered(2000, 8)))
-    manifest = replace(built(source, tmp_path / "s"), search_time_s=1e-5)
+    manifest = replace(built(source, tmp_path / "s"), search_time_s=1e-6)
     collection = Collection(index, load(index, tmp_path / "s", manifest, CPU), CPU)
     before = collection.view()
     assert 2e-5 < before.cost_s(1, filtered=False) < before.cost_s(1, filtered=True)
     assert before.cost_s(10, filtered=False) == pytest.approx(10 * before.cost_s(1, filtered=False))
+    assert before.cost_s(1, filtered=False, top_k=1000) > before.cost_s(1, filtered=False, top_k=100)
     apply(collection, numbered(clustered(500, 8)))
     assert collection.view().cost_s(1, filtered=False) > before.cost_s(1, filtered=False)

@@ -163,16 +163,15 @@ class View:
             for row in range(len(queries))
         ]
 
-    def cost_s(self, queries: int, filtered: bool) -> float:
+    def cost_s(self, queries: int, filtered: bool, top_k: int = 100) -> float:
         """Predicted time of a search on this core. That of a filtered one is the most it can be."""
-        overlay = self.overlay.live.size * self.index.dimension * 4 * BYTE_S
-        snapshot = 0.0
-        once = 0.0
-        if self.snapshot is not None:
-            exact = self.snapshot.exact_s(self.live)
-            snapshot = exact if filtered else min(exact, self.snapshot.manifest.search_time_s)
-            once = self.live.size * _FILTER_ROW_S if filtered else 0.0
-        return once + queries * (_QUERY_S + overlay + snapshot)
+        once, query_s = 0.0, _QUERY_S + self.overlay.live.size * self.index.dimension * 4 * BYTE_S
+        if self.snapshot is not None and filtered:
+            once = self.live.size * _FILTER_ROW_S
+            query_s += self.snapshot.exact_s(self.live)
+        elif self.snapshot is not None:
+            query_s += self.snapshot.search_s(top_k, self.live)
+        return once + queries * query_s
 
     def _search(
         self,

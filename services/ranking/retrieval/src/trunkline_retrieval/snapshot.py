@@ -75,8 +75,8 @@ class Snapshot:
         if not top_k:
             return NOTHING
         if self.approximate is not None:
-            effort = max(1.0, top_k / TUNED_AT) * (1 + _SELECTIVE * rows.missing / rows.count)
-            if effort**_GROWTH * self.manifest.search_time_s < self.exact_s(rows):
+            effort = _effort(top_k, rows)
+            if self._effort_s(effort) < self.exact_s(rows):
                 found = self.approximate.search(query, top_k, rows, effort)
                 if len(found[0]) == top_k:
                     return found
@@ -91,16 +91,30 @@ class Snapshot:
             return self.approximate.search(query, top_k, every, 1.0)
         return nearest(query, self.vectors, top_k, self.metric, every)
 
+    def search_s(self, top_k: int, rows: RowSet) -> float:
+        """Predicted time of a search."""
+        exact_s = self.exact_s(rows)
+        if self.approximate is None or not rows.count:
+            return exact_s
+        return min(exact_s, self._effort_s(_effort(top_k, rows)))
+
     def exact_s(self, rows: RowSet) -> float:
         """Predicted time to compare a query with each of the rows."""
         row_s = int(self.vectors.shape[1]) * 4 * BYTE_S + (FETCH_S if rows.missing else 0.0)
         return rows.count * row_s
+
+    def _effort_s(self, effort: float) -> float:
+        return self.manifest.search_time_s * float(effort**_GROWTH)
 
     def warm(self) -> None:
         """Searches for some of its own vectors."""
         every = RowSet.all(len(self.vectors))
         for row in range(0, len(self.vectors), len(self.vectors) // _WARMING + 1):
             self.search(np.array(self.vectors[row : row + 1]), TUNED_AT, every)
+
+
+def _effort(top_k: int, rows: RowSet) -> float:
+    return max(1.0, top_k / TUNED_AT) * (1 + _SELECTIVE * rows.missing / rows.count)
 
 
 def load(index: Index, directory: Path, manifest: Manifest, device: Device) -> Snapshot:
