@@ -36,11 +36,11 @@ DATA_LENGTH = 200
 GRID = (
     Parameters(ridge=30.0),
     Parameters(ridge=10.0),
-    Parameters(ridge=10.0, content_weight=4.0),
+    Parameters(ridge=10.0, content_weight=2.0),
     Parameters(ridge=10.0, half_life=60.0),
 )
 """What is tried on the simulator's validation books."""
-DATA_GRID = tuple(Parameters(dimension=128, content_weight=weight) for weight in (0.0, 5.0, 10.0))
+DATA_GRID = tuple(Parameters(dimension=128, content_weight=weight) for weight in (0.0, 1.0, 2.0))
 """What is tried on the validation books of recorded data."""
 
 HELP = """\
@@ -86,7 +86,7 @@ class Recipe:
             "length": self.length,
             "data_length": self.data_length,
             "star_weights": list(towers.STAR_WEIGHTS),
-            "content_ridge": towers.CONTENT_RIDGE,
+            "content_ridges": list(towers.CONTENT_RIDGES),
             "ranker": {**ranker.PARAMETERS, "rounds": self.rounds, "unknown": ranker.UNKNOWN},
             "numpy": np.__version__,
             "scipy": scipy.__version__,
