@@ -422,6 +422,24 @@ def test_what_ships_is_whole_small_and_better_than_popularity():
     assert np.isfinite(embedding).all()
 
 
+def test_what_ships_brings_a_new_book_before_a_reader_who_will_like_it():
+    served, preview = Served(artifact.directory()), Preview.open(artifact.directory(), NOW)
+    readers = {reader.id: reader for reader in preview.readers}
+    features, embeddings = served.tensors["features"], served.tensors["embeddings"]
+    places = []
+    for new in preview.new_books:
+        (embedding,) = served.item.run(["embedding"], {"content": content([new.book])})
+        for reader in new.liked_by:
+            user, activity = served.reader(readers[reader].log)
+            scores = np.append(embeddings @ user[0], embedding[0] @ user[0]).astype(np.float32)
+            scores[[served.row[event.book_id] for event in readers[reader].log]] = -np.inf
+            best = np.argsort(-scores)[:100]
+            known = np.vstack([features, np.full_like(features[:1], np.nan)])
+            ordered = best[np.argsort(-served.rank(user, activity, known[best], scores[best]))]
+            places += np.flatnonzero(ordered == len(features)).tolist()
+    assert sum(place < 10 for place in places) >= 2
+
+
 @pytest.mark.long
 def test_retraining_what_ships_gives_the_same_files_twice(tmp_path):
     for name in ("once", "again"):
