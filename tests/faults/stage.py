@@ -165,11 +165,11 @@ async def _furnish(stage: Stage) -> None:
     features = stage.direct["features"].features
     for view, entity in (("customer_activity", CUSTOMER), ("terminal_activity", TERMINAL)):
         await features.WriteFeatures(rows(view, [entity]))
-    for request in _reader(models[-1]):
+    for request in reader(models[-1]):
         await features.WriteFeatures(request)
 
 
-def _reader(recommender: catalog.Bundle) -> list[fv.WriteFeaturesRequest]:
+def reader(recommender: catalog.Bundle) -> list[fv.WriteFeaturesRequest]:
     """One who liked the three most popular books."""
     views = {view["name"]: view["fields"] for view in recommender.views()}
     popular = json.loads((recommender.artifact / "items.json").read_bytes())["popular"]
