@@ -15,12 +15,9 @@ from numpy.typing import NDArray
 
 from trunkline_retrieval.changes import Attribute, Attributes
 from trunkline_retrieval.filter import COMPARE, And, Comparison, Condition, Filter, Not, Or, Value
-from trunkline_retrieval.texts import Texts
+from trunkline_retrieval.texts import Texts, chunks
 
 Array: TypeAlias = NDArray[Any]
-
-_CHUNK = 65_536
-"""Words handled in one step, so that other threads get the interpreter in between."""
 
 
 class Kind(StrEnum):
@@ -223,9 +220,8 @@ def _column(name: str, kind: Kind, rows: list[int], values: list[Attribute]) -> 
 
 def _joined(first: Column, second: Column) -> Column:
     merged = dict.fromkeys(first.words.all())
-    rest = second.words.all()
-    for start in range(0, len(rest), _CHUNK):
-        merged |= dict.fromkeys(rest[start : start + _CHUNK])
+    for chunk in chunks(second.words.all()):
+        merged |= dict.fromkeys(chunk)
     words = first.words if len(merged) == len(first.words) else Texts.of(list(merged))
     return Column(
         first.name,

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+_CHUNK = 16_384
+"""Texts handled by one call into C, which keeps every other thread from running: some milliseconds."""
 
-def hashes(texts: Iterable[str]) -> NDArray[np.uint64]:
+
+def hashes(texts: Sequence[str]) -> NDArray[np.uint64]:
     """64 bits of BLAKE2b of each text, the same in every process."""
-    digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
-    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
+    parts = [
+        b"".join([hashlib.blake2b(text.encode(), digest_size=8).digest() for text in chunk])
+        for chunk in chunks(texts)
+    ]
+    return np.frombuffer(b"".join(parts), dtype=">u8").astype(np.uint64)
+
+
+def chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The texts, some thousands at a time, so that a search need not wait for all of a build's."""
+    for start in range(0, len(texts), _CHUNK):
+        yield texts[start : start + _CHUNK]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +55,10 @@ class Texts:
     def in_order(cls, texts: Sequence[str]) -> Texts:
         """Packs distinct texts that are in `order`."""
         offsets = np.zeros(len(texts) + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=offsets[1:])
-        return cls("".join(texts), offsets, hashes(texts))
+        lengths = [np.array([len(text) for text in chunk], np.int64) for chunk in chunks(texts)]
+        if lengths:
+            np.cumsum(np.concatenate(lengths), out=offsets[1:])
+        return cls("".join(["".join(chunk) for chunk in chunks(texts)]), offsets, hashes(texts))
 
     def __len__(self) -> int:
         return len(self.hashes)
