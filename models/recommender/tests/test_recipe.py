@@ -383,6 +383,8 @@ def test_recorded_ratings_are_read_measured_apart_and_leave_the_model_alone(buil
         ({"ratings": "user_id,book_id,rating\n"}, "holds no ratings"),
         ({"ratings": "user_id,book_id,rating\n1,999,5"}, "lacks book_id 999"),
         ({"ratings": "user_id,book_id,rating\n1,1,7"}, "1 to 5"),
+        ({"ratings": "user_id,book_id,rating\n1,1,5\n1,2"}, "too few columns in row 3"),
+        ({"ratings": "user_id,book_id,rating\n1,1,good"}, "good"),
         ({"books": "book_id,title\n1,One"}, r"books.csv lacks authors"),
     ],
 )
@@ -395,6 +397,14 @@ def test_data_that_does_not_fit_is_refused_with_what_is_wrong(ratings, tmp_path,
     assert stopped.value.code == 2
     assert not (tmp_path / "out").exists()
     assert "--data" in capsys.readouterr().err
+
+
+def test_ratings_cut_short_are_refused(ratings, tmp_path):
+    place = layout(tmp_path / "data", ratings)
+    whole = (place / "ratings.csv.gz").read_bytes()
+    (place / "ratings.csv.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"ratings.csv.gz is damaged"):
+        data.read(place)
 
 
 def test_a_directory_without_data_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,11 +26,14 @@ def read(directory: Path, seed: int = 0) -> Ratings:
     """
     with (directory / "books.csv").open(newline="", encoding="utf-8") as file:
         described = {row["book_id"]: _book(row) for row in _rows(file, "books.csv", BOOK_COLUMNS)}
-    with gzip.open(directory / "ratings.csv.gz", "rt", newline="", encoding="utf-8") as file:
-        listed = [
-            tuple(row[name] for name in RATING_COLUMNS)
-            for row in _rows(file, "ratings.csv.gz", RATING_COLUMNS)
-        ]
+    try:
+        with gzip.open(directory / "ratings.csv.gz", "rt", newline="", encoding="utf-8") as file:
+            listed = [
+                tuple(row[name] for name in RATING_COLUMNS)
+                for row in _rows(file, "ratings.csv.gz", RATING_COLUMNS)
+            ]
+    except (EOFError, zlib.error) as error:
+        raise ValueError("ratings.csv.gz is damaged") from error
     if not listed:
         raise ValueError("ratings.csv.gz holds no ratings")
     users, ids, stars = zip(*listed, strict=True)
@@ -49,11 +53,15 @@ def read(directory: Path, seed: int = 0) -> Ratings:
 
 
 def _rows(file: Iterable[str], name: str, wanted: tuple[str, ...]) -> list[dict[str, str]]:
-    rows = csv.DictReader(file)
-    absent = [column for column in wanted if column not in (rows.fieldnames or ())]
+    reader = csv.DictReader(file)
+    absent = [column for column in wanted if column not in (reader.fieldnames or ())]
     if absent:
         raise ValueError(f"{name} lacks {', '.join(absent)}")
-    return list(rows)
+    rows = list(reader)
+    short = [number for number, row in enumerate(rows, 2) if any(row[column] is None for column in wanted)]
+    if short:
+        raise ValueError(f"{name} has too few columns in row {short[0]}")
+    return rows
 
 
 def _book(row: dict[str, str]) -> Book:

@@ -15,6 +15,7 @@ words, not of books (Woodbury), so ten thousand books take seconds.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -121,30 +122,20 @@ def fit(ratings: Ratings, features: npt.NDArray[np.float64], length: int, parame
         .tocsr()
     )
 
-    ridge = np.float32(parameters.ridge * size)
-    kernel = (wide @ wide.T).toarray()
-    kernel[np.diag_indices(len(kernel))] += ridge
-    dense = wide.toarray()
-    answer = la.cho_solve(
-        la.cho_factor(kernel, overwrite_a=True, check_finite=False), dense, check_finite=False
-    )
-    # P = (X'X + ridge)^-1 = (1 - X'A) / ridge, and EASE is B = 1 - P / diag(P), so that XB = X - A / diag(P).
-    diagonal = (1.0 - np.einsum("ij,ij->j", dense, answer)) / ridge
-    predicted = (dense - answer / diagonal)[:readers, :total]
-
+    ease = _Ease.solve(wide, np.float32(parameters.ridge * size))
+    predicted = ease.predictions()[:readers, :total]
     tail = np.maximum(np.linalg.norm(predicted, axis=0), 1e-3 * size) ** -parameters.tail_weight
     cut = predicted * tail
     _, vectors = la.eigh(
         (cut @ cut.T).astype(np.float64), subset_by_index=(readers - parameters.dimension, readers - 1)
     )
     base = la.qr(cut.T @ vectors[:, ::-1].astype(np.float32), mode="economic")[0]
+    # Of each pair of directions the one whose largest part is positive.
     base *= np.sign(base[np.argmax(np.abs(base), axis=0), np.arange(base.shape[1])])
-    # B times the books' side: B M = M - P M / diag(P).
-    inner = np.zeros((wide.shape[1], base.shape[1]), np.float32)
-    inner[:total] = base * tail[:, None]
-    divided = inner / diagonal[:, None]
-    inputs = inner - (divided - wide.T @ (answer @ divided)) / ridge
-    items = base / tail[:, None]
+    # predicted = XB is nearly XB (tail base) (base / tail)', once for the reader, once for the book.
+    books_side = np.zeros((wide.shape[1], base.shape[1]), np.float32)
+    books_side[:total] = base * tail[:, None]
+    inputs, items = ease.times(books_side), base / tail[:, None]
 
     stretch = np.float32(np.sqrt(np.mean(np.square(items).sum(axis=1))))
     items, inputs = items / stretch, inputs * stretch
@@ -163,6 +154,43 @@ def fit(ratings: Ratings, features: npt.NDArray[np.float64], length: int, parame
         content_inputs=of_content.astype(np.float32),
         content_bias=bias.astype(np.float32),
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ease:
+    """B of the autoencoder X -> XB with a diagonal of zeros, never written out: it is books by books.
+
+    With P = (X'X + ridge)^-1, B = 1 - P / diag(P). By Woodbury P = (1 - X'A) / ridge, and XP = A.
+    """
+
+    rows: sp.csr_matrix
+    """X: readers and words by books and features."""
+    answer: Float32
+    """A = (XX' + ridge)^-1 X."""
+    diagonal: Float32
+    """diag(P)."""
+    ridge: np.float32
+
+    @classmethod
+    def solve(cls, rows: sp.csr_matrix, ridge: np.float32) -> Self:
+        """Of X, in float32."""
+        kernel = (rows @ rows.T).toarray()
+        kernel[np.diag_indices(len(kernel))] += ridge
+        dense = rows.toarray()
+        factor = la.cho_factor(kernel, overwrite_a=True, check_finite=False)
+        answer = la.cho_solve(factor, dense, check_finite=False)
+        return cls(rows, answer, (1.0 - np.einsum("ij,ij->j", dense, answer)) / ridge, ridge)
+
+    def predictions(self) -> Float32:
+        """XB."""
+        predictions: Float32 = self.rows.toarray() - self.answer / self.diagonal
+        return predictions
+
+    def times(self, matrix: Float32) -> Float32:
+        """B times a matrix."""
+        divided = matrix / self.diagonal[:, None]
+        product: Float32 = matrix - (divided - self.rows.T @ (self.answer @ divided)) / self.ridge
+        return product
 
 
 def _words(books: Sequence[Book]) -> sp.csr_matrix:
