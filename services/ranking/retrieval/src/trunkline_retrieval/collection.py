@@ -186,18 +186,24 @@ class View:
             recent_scores, recent_rows = self.overlay.search(query, top_k, recent)
             scores = np.concatenate((scores, recent_scores))
             rows = np.concatenate((rows, recent_rows + self.live.size))
-            order = np.argsort(self._badness(scores), kind="stable")
+            worst_last = scores if self.index.metric is Metric.SQUARED_L2 else -scores
+            order = np.argsort(worst_last, kind="stable")
             scores, rows = scores[order], rows[order]
-        if np.any(scores[1:] == scores[:-1]):
-            ids = self._ids(rows)
-            badness = self._badness(scores).tolist()
-            order = np.array(sorted(range(len(ids)), key=lambda at: (badness[at], ids[at])), np.int64)
-            scores, rows = scores[order], rows[order]
-        scores, rows = scores[:top_k], rows[:top_k]
-        return Matches(self._ids(rows), scores, self._attributes(rows) if include_attributes else None)
+        tied = scores[1:] == scores[:-1]
+        if tied.any():
+            rows = self._by_id(rows, tied)
+        rows = rows[:top_k]
+        return Matches(
+            self._ids(rows), scores[:top_k], self._attributes(rows) if include_attributes else None
+        )
 
-    def _badness(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        return scores if self.index.metric is Metric.SQUARED_L2 else -scores
+    def _by_id(self, rows: NDArray[np.int64], tied: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The rows in order, those of equal score by id. `tied` says whether each ties with the one after it."""
+        ids, order = self._ids(rows), list(range(len(rows)))
+        edges = np.flatnonzero(np.diff(tied, prepend=False, append=False)).tolist()
+        for start, end in zip(edges[::2], edges[1::2], strict=True):
+            order[start : end + 1] = sorted(order[start : end + 1], key=ids.__getitem__)
+        return rows[order]
 
     def _ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Rows of the overlay are numbered after those of the snapshot."""
