@@ -67,7 +67,8 @@ def retrieval(blobs: Path, core: int) -> Iterator[int]:
         port = listener.getsockname()[1]
     ours = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})  # inherited
-    settings = {"PORT": str(port), "METRICS_PORT": "0", "BLOB_DIR": str(blobs)}
+    # No snapshots but those that are asked for.
+    settings = {"PORT": str(port), "METRICS_PORT": "0", "BLOB_DIR": str(blobs), "SNAPSHOT_AFTER": "100000000"}
     process = subprocess.Popen(
         [sys.executable, "-m", "trunkline_retrieval"],
         env=environment(settings),
@@ -167,7 +168,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory, retrieval(Path(directory), cores[0]) as port:
         os.sched_setaffinity(0, {cores[-1]})
         snapshot, recall = uvloop.run(prepared(port, calls))
-        (file,) = Path(directory).rglob("*.faiss")
+        (file,) = Path(directory).rglob(f"{snapshot.name.rpartition('/')[2]}/*.faiss")
         index, parameters = faiss.read_index(str(file)), search_parameters(snapshot)
         _, queries = clustered(VECTORS, QUERIES, DIMENSION)
         for round_ in range(ROUNDS + 1):
