@@ -156,7 +156,7 @@ class Replica:
         count = len(search.queries)
         with span("index.search", queries=count):
             began = time.perf_counter()
-            if view.cost_s(count, search.filter is not None) <= INLINE_S:
+            if view.cost_s(count, search.filter is not None, search.top_k) <= INLINE_S:
                 matches = view.search(search.queries, search.top_k, search.filter, search.include_attributes)
             else:
                 matches = await self._in_thread(view, search)
@@ -341,7 +341,7 @@ class Replica:
         """Searches query by query, or a few at a time, so that cancelled work stops soon."""
         loop = asyncio.get_running_loop()
         count = len(search.queries)
-        each_s = max(view.cost_s(1, search.filter is not None), 1e-6)
+        each_s = max(view.cost_s(1, search.filter is not None, search.top_k), 1e-6)
         step = max(1, int(_CHUNK_S / each_s))
         matches: list[Matches] = []
         for start in range(0, count, step):
