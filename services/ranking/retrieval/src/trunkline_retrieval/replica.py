@@ -198,6 +198,7 @@ class Replica:
             if before is not None and collection.sequence < before.sequence:
                 raise Damaged(f"the log ends at {collection.sequence}, but {before.sequence} was read before")
             self._collection, self._reader, self.damage = collection, reader, ""
+            self.followed_at = time.monotonic()
             self._passed()
         self._settled.set()
         logger.info(
@@ -294,6 +295,7 @@ class Replica:
         collection = await files.thread(self._stage, None)
         async with self.moving:
             self._collection, self._reader, self.damage = collection, None, ""
+            self.followed_at = time.monotonic()
             self._passed()
         self._settled.set()
 
