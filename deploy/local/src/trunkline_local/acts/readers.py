@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Self
 
 import grpc.aio
@@ -13,7 +13,8 @@ import grpc.aio
 from trunkline.features.v1 import features_pb2 as pb
 from trunkline.features.v1.features_pb2_grpc import FeatureServiceStub
 from trunkline_recommender import artifact
-from trunkline_recommender.history import Rated, Row, Shelf, rows
+from trunkline_recommender.history import Row, Shelf, rows
+from trunkline_recommender.preview import Preview
 
 TIMEOUT_S = 5.0
 
@@ -22,42 +23,36 @@ TIMEOUT_S = 5.0
 class Readers:
     """Readers with their logs, and what they went on to like."""
 
-    logs: list[dict[str, Any]]
-    """Each with `id`, `log` of [book id, stars, microseconds] and `next_liked`."""
+    preview: Preview
     shelf: Shelf
     length: int
     """How many of a reader's last books the feature store knows."""
-    index: str
-    """`indexes/{index}` that holds the books."""
 
     @classmethod
-    def preview(cls) -> Self:
-        """Those that ship with the model."""
+    def shipped(cls) -> Self:
+        """Those that come with the model."""
         place = artifact.directory()
-        signature, preview, items = (
-            json.loads((place / name).read_bytes())
-            for name in (artifact.SIGNATURE, artifact.PREVIEW, artifact.ITEMS)
-        )
-        length, index = signature["history"]["length"], f"indexes/{signature['index']}"
-        return cls(preview["readers"], Shelf.of(items["items"]), length, index)
+        signature = json.loads((place / artifact.SIGNATURE).read_bytes())
+        items = json.loads((place / artifact.ITEMS).read_bytes())["items"]
+        preview = Preview.open(place, datetime.now(UTC))
+        return cls(preview, Shelf.of(items), signature["history"]["length"])
 
     @property
     def ids(self) -> list[str]:
         """Who they are."""
-        return [reader["id"] for reader in self.logs]
+        return [reader.id for reader in self.preview.readers]
 
     def earlier(self, reader_id: str) -> list[str]:
         """The books that a reader read before those that the feature store knows; none for an unknown reader."""
-        logs = (reader["log"] for reader in self.logs if reader["id"] == reader_id)
-        return [event[0] for log in logs for event in log[: -self.length]]
+        logs = (reader.log for reader in self.preview.readers if reader.id == reader_id)
+        return [event.book_id for log in logs for event in log[: -self.length]]
 
     async def write(self, channel: grpc.aio.Channel) -> None:
-        """Writes their logs as rows that are true as of now."""
-        stub, now_us = FeatureServiceStub(channel), time.time_ns() // 1000
+        """Writes their logs as feature rows."""
+        stub = FeatureServiceStub(channel)
         by_view: dict[str, list[Row]] = {}
-        for reader in self.logs:
-            log = [Rated(*event) for event in reader["log"]]
-            for row in rows(reader["id"], log, self.shelf, self.length):
+        for reader in self.preview.readers:
+            for row in rows(reader.id, reader.log, self.shelf, self.length):
                 by_view.setdefault(row.view, []).append(row)
         for view, written in by_view.items():
             columns = [
@@ -67,7 +62,7 @@ class Readers:
             request = pb.WriteFeaturesRequest(
                 view=f"views/{view}",
                 entity_ids=[row.entity_id for row in written],
-                event_times_us=[now_us],
+                event_times_us=[row.event_time_us for row in written],
                 columns=columns,
             )
             await stub.WriteFeatures(request, timeout=TIMEOUT_S)

@@ -33,6 +33,7 @@ from trunkline_local.waterfall import waterfall
 from trunkline_recommender import artifact
 from trunkline_recommender.books import Book
 from trunkline_recommender.content import content
+from trunkline_recommender.ratings import LIKED
 
 SHOWN_READERS = 3
 SHOWN_BOOKS = 3
@@ -89,13 +90,14 @@ class _Play:
         self._channel = channel
         self._ranking = RankingServiceStub(channel)
         self._vectors = VectorServiceStub(channel)
-        self._readers = Readers.preview()
-        self._index = self._readers.index
+        self._readers = Readers.shipped()
+        self._new = self._readers.preview.new_books
         place = artifact.directory()
         self._tower = onnxruntime.InferenceSession(place / artifact.ITEM_TOWER)
-        self._new: list[dict[str, Any]] = json.loads((place / artifact.PREVIEW).read_bytes())["new_books"]
+        self._index = f"indexes/{json.loads((place / artifact.SIGNATURE).read_bytes())['index']}"
         items = json.loads((place / artifact.ITEMS).read_bytes())["items"]
-        self._books = {item["id"]: Book.of(item) for item in (*items, *(new["book"] for new in self._new))}
+        self._books = {item["id"]: Book.of(item) for item in items}
+        self._books |= {new.book.id: new.book for new in self._new}
 
     async def run(self) -> None:
         await self._readers.write(self._channel)
@@ -106,28 +108,28 @@ class _Play:
         await self._trace()
 
     async def _show(self) -> None:
-        readers = self._readers.logs
-        answers = [await self._whole(reader["id"]) for reader in readers]
+        readers = self._readers.preview.readers
+        answers = [await self._whole(reader.id) for reader in readers]
         most_popular = await self._popular()
         liked = found = popular = 0
         for reader, answer in zip(readers, answers, strict=True):
             if answer.source != ranking.SOURCE_PERSONAL:
-                raise ActFailed(f"{reader['id']} has a history and got {ranking.Source.Name(answer.source)}")
-            read, likes = {event[0] for event in reader["log"]}, set(reader["next_liked"])
+                raise ActFailed(f"{reader.id} has a history and got {ranking.Source.Name(answer.source)}")
+            read, likes = {event.book_id for event in reader.log}, set(reader.next_liked)
             listed = [item.item_id for item in answer.items]
             if again := read.intersection(listed):
-                raise ActFailed(f"{reader['id']} read {', '.join(again)} before")
+                raise ActFailed(f"{reader.id} read {', '.join(again)} before")
             unread = [book for book in most_popular if book not in read][:LIST]
             liked += min(len(likes), LIST)
             found += len(likes.intersection(listed))
             popular += len(likes.intersection(unread))
         for reader, answer in list(zip(readers, answers, strict=True))[:SHOWN_READERS]:
-            tastes = Counter(self._books[book].genre for book, stars, _ in reader["log"] if stars >= 4)
+            tastes = Counter(self._books[event.book_id].genre for event in reader.log if event.stars >= LIKED)
             genres = ", ".join(genre for genre, _ in tastes.most_common(3))
-            self._print(f"{reader['id']} read {len(reader['log'])} books and likes {genres}:")
+            self._print(f"{reader.id} read {len(reader.log)} books and likes {genres}:")
             for item in answer.items[:SHOWN_BOOKS]:
                 book = self._books[item.item_id]
-                mark = "[green]and went on to like it[/]" if book.id in reader["next_liked"] else ""
+                mark = "[green]and went on to like it[/]" if book.id in reader.next_liked else ""
                 self._print(
                     f"  {item.score:.2f}  {escape(book.title)} [dim]{book.genre}, {book.author}[/] {mark}"
                 )
@@ -153,8 +155,8 @@ class _Play:
 
     async def _new_book(self) -> None:
         """A book that came after training becomes findable by what is known of it."""
-        new = max(self._new, key=lambda each: len(each["liked_by"]))
-        book = Book.of(new["book"])
+        new = max(self._new, key=lambda each: len(each.liked_by))
+        book = new.book
         (embedding,) = self._tower.run(["embedding"], {"content": content([book])})
         vector = retrieval.Vector(id=book.id, values=embedding[0].tolist())
         vector.attributes.update(book.attributes())
@@ -162,15 +164,15 @@ class _Play:
         written = await self._vectors.UpsertVectors(
             retrieval.UpsertVectorsRequest(index=self._index, vectors=[vector]), timeout=TIMEOUT_S
         )
-        readers = new["liked_by"]
+        readers = new.liked_by
         while time.monotonic() < began + FIND_TIMEOUT_S:
             places = {reader: await self._place_of(book.id, reader) for reader in readers}
             if found := {reader: place for reader, place in places.items() if place is not None}:
                 took_s = time.monotonic() - began
-                told = ", ".join(f"place {place} for {reader}" for reader, place in found.items())
                 self._print(
                     f"new: {escape(book.title)} ({book.genre}), change {written.sequence} of the index; {took_s:.2f} s "
-                    f"later it is recommended to {len(found)} of the {len(readers)} readers who went on to like it: {told}"
+                    f"later it is recommended to {len(found)} of the {len(readers)} readers who went on to like it, at "
+                    f"best in place {min(found.values())}"
                 )
                 return
         raise ActFailed(
@@ -217,7 +219,7 @@ class _Play:
         )
 
     async def _traffic(self, traffic: Traffic) -> None:
-        readers = [reader["id"] for reader in self._readers.logs]
+        readers = self._readers.ids
         began, number = time.monotonic(), 0
 
         async def one(due: float, reader: str) -> None:
@@ -242,7 +244,7 @@ class _Play:
     async def _trace(self) -> None:
         """One more request, traced, against the budget."""
         trace_id, header = traceparent()
-        reader = self._readers.logs[0]["id"]
+        reader = self._readers.ids[0]
         await self._recommend(reader, metadata=(("traceparent", header),))
         self._print()
         spans = await self._stage.trace(trace_id, SERVICES)
