@@ -291,3 +291,27 @@ def test_after_a_refused_append_the_log_is_as_before(tmp_path: Path, monkeypatch
     die(lease, log)
     _, log = start(tmp_path)
     assert log.sequence == 2
+
+
+def test_a_writer_that_wrote_nothing_leaves_no_segment_unless_it_is_the_only_one(tmp_path: Path) -> None:
+    lease, log = start(tmp_path)
+    log.close()
+    lease.release()
+    assert len(segments(tmp_path / "log")) == 1
+    lease, log = start(tmp_path)
+    log.append(entries(1, 2))
+    log.rotate()
+    reader = LogReader(tmp_path / "log", 0)
+    assert sequences(reader) == [1, 2]
+    log.close()
+    lease.release()
+    assert [each.base for each in segments(tmp_path / "log")] == [0, 0]
+    lease, log = start(tmp_path, reached=2)
+    log.append(entries(3, 3))
+    assert sequences(reader) == [3]
+    log.rotate()
+    trim(tmp_path / "log", 3)
+    log.close()
+    lease.release()
+    assert [each.base for each in segments(tmp_path / "log")] == [3]
+    assert start(tmp_path, reached=3)[1].sequence == 3

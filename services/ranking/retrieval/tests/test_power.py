@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,8 +34,8 @@ class Disk:
     """Content of files by inode."""
     entries: dict[Path, dict[str, int]] = field(default_factory=dict)
     """Names and inodes in directories."""
-    kept: dict[int, Path] = field(default_factory=dict)
-    """Links to files that were removed, but whose removal may not be on disk."""
+    kept: dict[Path, bytes] = field(default_factory=dict)
+    """What was flushed of files that were removed, whose removal may not be on disk."""
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -63,9 +62,8 @@ class Disk:
         return call
 
     def _keep(self, path: Path) -> None:
-        if path.exists() and (inode := path.stat().st_ino) not in self.kept:
-            self.kept[inode] = self.root.parent / f"kept-{inode}"
-            shutil.copy2(path, self.kept[inode])
+        if path.exists():
+            self.kept[path] = self.flushed.get(path.stat().st_ino, b"")
 
     def _flush(self, descriptor: int) -> None:
         status = os.fstat(descriptor)
@@ -88,10 +86,10 @@ class Disk:
                     path.unlink()
                     continue
                 self._tear(path, self.flushed.get(inode, b""), random)
-            for name, inode in durable.items():
+            for name in durable:
                 path = directory / name
-                if not path.exists() and inode in self.kept and random.random() < 0.5:
-                    path.write_bytes(self.flushed.get(inode, b""))
+                if not path.exists() and path in self.kept and random.random() < 0.5:
+                    path.write_bytes(self.kept[path])
 
     @staticmethod
     def _tear(path: Path, flushed: bytes, random: Random) -> None:

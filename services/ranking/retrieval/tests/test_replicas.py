@@ -161,6 +161,12 @@ async def test_no_space_is_said_nothing_is_acknowledged_and_it_goes_on_when_ther
         await replica.upsert(vectors(6, 30))
     assert (full.value.status, full.value.reason) == ("RESOURCE_EXHAUSTED", "QUOTA")
     assert await replica.ids() == names(1, 5)
+    await replica.create("films")
+    resource.prlimit(replica.process.pid, resource.RLIMIT_FSIZE, (16, before[1]))
+    with pytest.raises(Fault) as full:
+        await replica.upsert(vectors(6, 6))
+    assert full.value.reason == "QUOTA"
+    await replica.stub.DeleteIndex(pb.DeleteIndexRequest(name="indexes/films"))
     resource.prlimit(replica.process.pid, resource.RLIMIT_FSIZE, before)
     assert await replica.upsert(vectors(31, 31)) == 2
     await replica.kill()

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -58,6 +59,7 @@ class Indexes:
     loaded: bool = False
     """True once every index that existed at the start was loaded, or found damaged."""
     _open: dict[str, Open] = field(default_factory=dict)
+    _closing: set[asyncio.Task[None]] = field(default_factory=set)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     _turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     _searcher: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "search"))
@@ -162,7 +164,9 @@ class Indexes:
     async def aclose(self) -> None:
         """Gives back every lease and closes every index."""
         for index_id in list(self._open):
-            await self._close(index_id)
+            self._retire(index_id)
+        while self._closing:
+            await asyncio.wait(set(self._closing))
         self._searcher.shutdown(wait=False, cancel_futures=True)
 
     async def _refresh(self, index_id: str) -> None:
@@ -170,7 +174,7 @@ class Indexes:
         declared = await files.thread(self.storage.find, index_id)
         known = self._open.get(index_id)
         if known is not None and (declared is None or declared.uid != known.replica.index.uid):
-            await self._close(index_id)
+            self._retire(index_id)
             known = None
         if declared is not None and known is None:
             directory = await files.thread(self.storage.prepare, declared)
@@ -190,8 +194,14 @@ class Indexes:
             self._open[index_id] = Open(replica, writer, builds)
             replica.start()
 
-    async def _close(self, index_id: str) -> None:
-        closing = self._open.pop(index_id)
-        await closing.builds.close()
-        await closing.writer.release()
-        await closing.replica.close()
+    def _retire(self, index_id: str) -> None:
+        """Closes an index, whose build may take a while to end, beside what else there is to do."""
+        closing = asyncio.create_task(_close(self._open.pop(index_id)), context=Context())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+
+async def _close(closing: Open) -> None:
+    await closing.builds.close()
+    await closing.writer.release()
+    await closing.replica.close()

@@ -48,6 +48,26 @@ class Lease:
     """Inode and modification time of our `holder.json`."""
 
     @classmethod
+    def lock_only(cls, directory: Path) -> Lease | None:
+        """The lock without a claim, for what writes nothing: None while another process holds it."""
+        try:
+            lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            return None  # the index is being deleted
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(lock).st_nlink:
+                return cls(directory, 0, lock, (0, 0))
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        except BaseException:
+            os.close(lock)
+            raise
+        os.close(lock)  # locked, but in a directory that was deleted meanwhile
+        return None
+
+    @classmethod
     def take(cls, directory: Path, address: str, epoch_before: int) -> Lease | None:
         """The lease, None while another process holds it.
 
@@ -56,29 +76,23 @@ class Lease:
             address: where this process is called.
             epoch_before: the highest epoch seen in the log; ours is above it whatever `holder.json` says.
         """
+        locked = cls.lock_only(directory)
+        if locked is None:
+            return None
         try:
-            lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        except FileNotFoundError:
-            return None  # the index is being deleted
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.fstat(lock).st_nlink:
-                raise BlockingIOError  # locked, but in a directory that was deleted meanwhile
             files.remove_drafts(directory)
             before = holder(directory)
             epoch = max(epoch_before, before.epoch if before else 0) + 1
             content = json.dumps({"epoch": epoch, "address": address}).encode()
             files.replace(directory / _HOLDER, content)
-            taken = cls(directory, epoch, lock, _identity(directory))
-            if holder(directory) != Holder(epoch, address):
-                raise BlockingIOError  # claimed by somebody whose lock is as good as ours
-            return taken
-        except BlockingIOError:
-            os.close(lock)
-            return None
+            taken = cls(directory, epoch, locked.lock, _identity(directory))
+            if holder(directory) == Holder(epoch, address):
+                return taken
         except BaseException:
-            os.close(lock)
+            locked.release()
             raise
+        locked.release()  # claimed by somebody whose lock is as good as ours
+        return None
 
     def check(self) -> None:
         """Raises LeaseLost when somebody else claimed it."""

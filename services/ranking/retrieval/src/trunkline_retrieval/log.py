@@ -165,6 +165,10 @@ class LogWriter:
                 os.fdatasync(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
+            # Writers that cannot write, as on a full disk, would leave one empty segment each.
+            if self._end == _START and len(segments(self._directory)) > 1:
+                with contextlib.suppress(OSError):
+                    (self._directory / self._segment.file_name).unlink()
 
     def _open(self, segment: Segment, sequence: int, content: bytes) -> None:
         head = _HEAD.pack(_MAGIC, segment.epoch, segment.base)

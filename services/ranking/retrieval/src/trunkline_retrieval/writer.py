@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 import structlog
 
@@ -150,7 +151,8 @@ class Writer:
         replica = self.replica
         async with replica.moving:
             with files.faults():
-                held = self._lease or await files.thread(self._take_lease)
+                # Without a claim: it must be possible on a full disk.
+                held = self._lease or await files.thread(self._locked, Lease.lock_only)
                 if held is None:
                     raise await self._elsewhere()
                 self._lease = held
@@ -192,7 +194,8 @@ class Writer:
             )
 
     def _take_over(self, reached: int) -> tuple[Lease, LogWriter] | None:
-        taken = self._take_lease()
+        epoch = max((each.epoch for each in segments(self.replica.directory / "log")), default=0)
+        taken = self._locked(lambda directory: Lease.take(directory, self.address(), epoch))
         if taken is None:
             return None
         try:
@@ -207,10 +210,9 @@ class Writer:
             raise
         return taken, log
 
-    def _take_lease(self) -> Lease | None:
+    def _locked(self, take: Callable[[Path], Lease | None]) -> Lease | None:
         replica = self.replica
-        epoch = max((each.epoch for each in segments(replica.directory / "log")), default=0)
-        taken = Lease.take(replica.directory, self.address(), epoch)
+        taken = take(replica.directory)
         # Looked up under the lease, which whoever deletes the index holds as well.
         declared = self.storage.find(replica.index.id)
         if declared is None or declared.uid != replica.index.uid:
