@@ -174,8 +174,9 @@ async def test_no_space_is_said_nothing_is_acknowledged_and_it_goes_on_when_ther
     assert await replica.ids() == names(1, 5) | {"v31"}
 
 
-async def test_kill_9_in_a_build_ends_as_failed_and_the_next_build_cleans_up(
-    start: Start, tmp_path: Path
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_build_whose_process_ends_is_failed_and_leaves_no_files(
+    start: Start, tmp_path: Path, how: signal.Signals
 ) -> None:
     one, two = await start(), await start()
     await one.create(type=pb.INDEX_TYPE_HNSW, dimension=64)
@@ -186,7 +187,8 @@ async def test_kill_9_in_a_build_ends_as_failed_and_the_next_build_cleans_up(
     assert building.state == pb.SNAPSHOT_STATE_BUILDING
     assert (await one.build(request_id="first")).name == building.name
     await until(_progresses(two, building.name))
-    await one.kill()
+    one.send(how)
+    assert await one.ended() == (0 if how is signal.SIGTERM else -9)
     failed = await two.snapshot(building.name)
     assert (failed.state, bool(failed.error)) == (pb.SNAPSHOT_STATE_FAILED, True)
     await two.upsert({"w": values[0]})
