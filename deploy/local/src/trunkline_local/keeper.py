@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -161,8 +160,9 @@ class Keeper:
         finally:
             if self._hung_s is None:  # else it is about to kill: what the process started, too
                 probe.cancel()
-            with suppress(asyncio.CancelledError):
-                await probe
+            await asyncio.wait({probe})
+            if not probe.cancelled():
+                probe.result()
 
     async def _probe(self) -> None:
         answered, silent, since = False, 0, 0.0
