@@ -27,7 +27,7 @@ ROWS = read().rows.values()
 BY_NAME = {one.name: one for one in DEPLOYABLES}
 LEAK = re.compile(
     r"127\.0\.0\.1|localhost|:\d{4,5}\b|ipv4|socket|errno|traceback|redis|valkey|postgres|psycopg|libpq|http2|"
-    r"grpc|tcp|rst_stream|goaway|deadbeef|xde|/tmp|/work|\.py\b",
+    r"grpc|tcp|stream removed|rst_stream|goaway|deadbeef|xde|/tmp|/work|\.py\b",
     re.IGNORECASE,
 )
 """What no caller has any business with."""

@@ -121,6 +121,11 @@ async def test_a_caller_without_a_deadline_gets_the_methods_default(channel: Any
     assert all(left is not None and left <= 1.0 for left in backend.remaining_s)
 
 
+async def test_a_caller_may_give_more_time_than_the_methods_default(channel: Any, backend: Backend) -> None:
+    await eventually(lambda: method(channel, FEATURES, "GetOnlineFeatures")(b"", timeout=9))
+    assert all(left is not None and left > 5 for left in backend.remaining_s)
+
+
 async def test_a_callers_deadline_is_cut_to_the_methods_maximum(channel: Any, backend: Backend) -> None:
     await method(channel, FEATURES, "GetOnlineFeatures")(b"", timeout=3600)
     (left,) = backend.remaining_s

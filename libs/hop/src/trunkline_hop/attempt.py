@@ -9,7 +9,9 @@ outcome                                    for the breaker
                                            by its own judgement, which is no verdict on it; its health
                                            check, not the breaker, takes it out of rotation
   DEADLINE_EXCEEDED                        failure when the attempt had `breaker_deadline_floor_s` or
-                                           more, else no verdict
+                                           more and the endpoint answered nothing at all meanwhile;
+                                           else no verdict: one that answers others is slow, and cut
+                                           off it would answer nobody
   cancelled, or abandoned                  no verdict; but at the end of its time it is DEADLINE_EXCEEDED:
                                            of a deadline that came with a call, that call's own
                                            cancellation is often heard of first
@@ -90,6 +92,7 @@ class Attempt:
             now = self._upstream.clock.monotonic()
             if self._method.options.hedge:
                 self._method.latencies.add(now - self._started)
+            self.endpoint.answered_at = now
             self.endpoint.breaker.succeeded(self._permit, now)
             self._end(grpc.StatusCode.OK, now)
 
@@ -100,6 +103,7 @@ class Attempt:
         """
         breaker = self.endpoint.breaker
         now = self._upstream.clock.monotonic()
+        self.endpoint.answered_at = now
         breaker.succeeded(self._permit, now)
         self._permit = breaker.permit
 
@@ -110,6 +114,8 @@ class Attempt:
             return fault
         now = self._upstream.clock.monotonic()
         breaker = self.endpoint.breaker
+        if fault.details is not None:
+            self.endpoint.answered_at = now  # it speaks, whatever it says
         if isinstance(fault, Unavailable):
             if fault.details is None:
                 self._upstream.failed()
@@ -141,10 +147,9 @@ class Attempt:
     def _ran_out(self, now: float) -> None:
         """Tells the breaker that there was no answer in time."""
         breaker = self.endpoint.breaker
-        if (
-            self._timeout_s is not None
-            and self._timeout_s >= self._upstream.settings.breaker_deadline_floor_s
-        ):
+        floor_s = self._upstream.settings.breaker_deadline_floor_s
+        silent = self.endpoint.answered_at < self._started
+        if self._timeout_s is not None and self._timeout_s >= floor_s and silent:
             breaker.failed(self._permit, now)
         else:
             breaker.returned(self._permit)
@@ -174,4 +179,6 @@ def fault_of(error: grpc.aio.AioRpcError, upstream: Upstream) -> Fault:
         fault = upstream.unreachable()
         fault.final = final
         fault.add_note(error.details() or "")
+    elif isinstance(fault, TooLate) and fault.details is None:
+        fault = TooLate("DEADLINE_EXCEEDED", f"{upstream.name} did not answer in time")
     return fault

@@ -78,6 +78,8 @@ class Endpoint:
         self.address = address.target
         self.breaker = breaker
         self.in_flight = 0
+        self.answered_at = float("-inf")
+        """When an attempt was last answered, in seconds of the channel's clock."""
         self.health: dict[str, Health] = {}
         self._settings = settings
         self._changed = changed

@@ -210,7 +210,7 @@ async def test_an_open_breaker_ejects_its_endpoint_alone(lab: Any) -> None:
         (errors.Unavailable("LOADING", "x", retry_after=timedelta(seconds=9)), False),
         (errors.Overloaded("SHED", "x", retry_after=timedelta(seconds=9)), False),
         (errors.Internal("INTERNAL", "x"), False),
-        (errors.TooLate("DEADLINE_UNMEETABLE", "x"), True),
+        (errors.TooLate("DEADLINE_UNMEETABLE", "x"), False),
     ],
     ids=lambda value: getattr(value, "reason", str(value)),
 )
@@ -418,3 +418,25 @@ async def test_who_gives_up_at_the_end_of_the_time_has_heard_enough(
 
 async def _awaited(call: Any) -> Any:
     return await call
+
+
+async def test_one_that_answers_others_meanwhile_is_slow_and_not_cut_off(lab: Any) -> None:
+    server = await lab.server()
+
+    async def on(method: str, *_: Any) -> str:
+        if method == "Write":
+            await asyncio.Event().wait()
+        return ""
+
+    server.on = on
+    channel = await lab.channel(server, breaker_deadline_floor_s=0.01)
+    stub = lab.Stub(channel)
+    await lab.serving(channel, 1)
+    late = [stub.Write(lab.Plain(), timeout=0.3) for _ in range(6)]
+    await stub.Read(lab.Plain())
+    for call in late:
+        await lab.fault(call)
+    assert channel.endpoints[0].breaker == "closed"
+    for _ in range(3):
+        await lab.fault(stub.Write(lab.Plain(), timeout=0.3))
+    assert channel.endpoints[0].breaker == "open"

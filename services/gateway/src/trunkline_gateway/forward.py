@@ -51,7 +51,10 @@ class Forward:
 
     async def unary(self, request: bytes, call: Call) -> bytes:
         """One request, one response."""
-        upstream = self._methods[call.method.path](request, metadata=_passed_on(call))
+        # Its caller's time, not the default of the method, which is for callers that do not say.
+        upstream = self._methods[call.method.path](
+            request, timeout=call.remaining(), metadata=_passed_on(call)
+        )
         try:
             response: bytes = await upstream
         finally:
@@ -81,7 +84,9 @@ class Forward:
 
     async def _stream(self, call: Call) -> None:
         requests = call.requests() if call.method.client_streaming else call.request
-        upstream = self._methods[call.method.path](requests, metadata=_passed_on(call))
+        upstream = self._methods[call.method.path](
+            requests, timeout=call.remaining(), metadata=_passed_on(call)
+        )
         if not call.method.server_streaming:
             try:
                 call.response = await upstream
