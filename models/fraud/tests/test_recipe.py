@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from trunkline_artifact import CARD, EVALUATION, SIGNATURE, VIEWS, verify, write
 from trunkline_fraud import artifact, data, export, features, train
 from trunkline_fraud.recipe import Thresholds, choose
 from trunkline_fraud.recipe import train as fit
@@ -46,20 +47,20 @@ def layout(transactions, **changes):
 
 def test_the_recipe_runs_end_to_end_and_the_graph_answers_as_xgboost_does(built):
     out, evaluation = built
-    assert set(artifact.verify(out)) == set(artifact.FILES)
+    assert set(verify(out)) == set(artifact.FILES)
     assert evaluation["simulator"]["parity"] <= export.PARITY
     assert evaluation["simulator"]["test"]["roc_auc"] > 0.7
-    assert "No other data was measured" in (out / artifact.CARD).read_text()
+    assert "No other data was measured" in (out / CARD).read_text()
 
 
 def test_the_same_seed_gives_the_same_files(built, tmp_path):
     train.build(tmp_path, TINY, 1, rounds=ROUNDS)
-    assert artifact.verify(tmp_path) == artifact.verify(built[0])
+    assert verify(tmp_path) == verify(built[0])
 
 
 def test_another_seed_gives_another_model(built, tmp_path):
     train.build(tmp_path, TINY, 2, rounds=ROUNDS)
-    assert artifact.verify(tmp_path)["model.onnx"] != artifact.verify(built[0])["model.onnx"]
+    assert verify(tmp_path)["model.onnx"] != verify(built[0])["model.onnx"]
 
 
 def test_recorded_data_is_read_measured_apart_and_leaves_the_model_alone(built, tmp_path):
@@ -74,12 +75,12 @@ def test_recorded_data_is_read_measured_apart_and_leaves_the_model_alone(built, 
     out = tmp_path / "out"
     evaluation = train.build(out, TINY, 1, read, ROUNDS)
     assert evaluation["data"]["test"] != evaluation["simulator"]["test"]
-    assert artifact.verify(out)["model.onnx"] == artifact.verify(built[0])["model.onnx"]
-    assert "public data set" in (out / artifact.CARD).read_text()
+    assert verify(out)["model.onnx"] == verify(built[0])["model.onnx"]
+    assert "public data set" in (out / CARD).read_text()
 
-    before = artifact.verify(out)
+    before = verify(out)
     train.build(out, TINY, 1, rounds=ROUNDS)
-    assert artifact.verify(out) == before, "the same recipe keeps the figures of the data"
+    assert verify(out) == before, "the same recipe keeps the figures of the data"
     assert "data" not in train.build(out, TINY, 1, rounds=ROUNDS + 1), "another one does not"
 
 
@@ -172,28 +173,28 @@ AUC_FLOOR = 0.88
 
 def test_the_shipped_files_are_what_their_digests_say_and_small():
     place = artifact.directory()
-    assert set(artifact.verify(place)) == set(artifact.FILES)
+    assert set(verify(place)) == set(artifact.FILES)
     assert (place / artifact.MODEL).stat().st_size <= 3 * 2**20
 
 
 def test_a_file_that_was_changed_is_found_out(built, tmp_path):
-    artifact.write(tmp_path, {"a": b"1"})
+    write(tmp_path, {"a": b"1"})
     (tmp_path / "a").write_bytes(b"2")
     with pytest.raises(ValueError, match="a is not the file"):
-        artifact.verify(tmp_path)
+        verify(tmp_path)
 
 
 def test_the_shipped_signature_fits_the_graph_and_the_views():
     place = artifact.directory()
     session = onnxruntime.InferenceSession(place / artifact.MODEL)
     (taken,), (given,) = session.get_inputs(), session.get_outputs()
-    signature = json.loads((place / artifact.SIGNATURE).read_text())
+    signature = json.loads((place / SIGNATURE).read_text())
     assert (taken.name, taken.type, taken.shape[1]) == ("features", "tensor(float)", len(signature["inputs"]))
     assert (given.name, given.type, len(given.shape)) == ("probability", "tensor(float)", 1)
     assert signature["task"] == "score_transaction"
     assert signature["inputs"] == list(features.INPUTS)
     assert 0 < signature["thresholds"]["review"] <= signature["thresholds"]["decline"] < 1
-    described = json.loads((place / artifact.VIEWS).read_text())["views"]
+    described = json.loads((place / VIEWS).read_text())["views"]
     assert signature["entity_types"] == {view["name"]: view["entity_type"] for view in described}
     declared = {
         f"{view['name']}:{field['name']}": field["default"] for view in described for field in view["fields"]
@@ -205,9 +206,9 @@ def test_the_shipped_signature_fits_the_graph_and_the_views():
 
 def test_the_shipped_card_holds_the_measured_figures_of_both_trainings():
     place = artifact.directory()
-    card = (place / artifact.CARD).read_text()
-    evaluation = json.loads((place / artifact.EVALUATION).read_text())
-    assert artifact.verify(place)["model.onnx"] in card
+    card = (place / CARD).read_text()
+    evaluation = json.loads((place / EVALUATION).read_text())
+    assert verify(place)["model.onnx"] in card
     for part in ("simulator", "data"):
         test = evaluation[part]["test"]
         assert f"| {test['roc_auc']:.3f} |" in card
@@ -219,7 +220,7 @@ def test_the_shipped_model_ranks_the_frauds_of_a_population_it_never_saw():
     population = Population(customers=4000, terminals=4000, days=68)
     history = simulate(population, 4711)
     place = artifact.directory()
-    signature = json.loads((place / artifact.SIGNATURE).read_text())
+    signature = json.loads((place / SIGNATURE).read_text())
     month = history.time_us >= history.time_us[-1] - 30 * 86_400_000_000
     rows = features.fill(features.inputs(history)[month], signature["defaults"])
     probability = export.score((place / artifact.MODEL).read_bytes(), rows)
@@ -230,9 +231,9 @@ def test_the_shipped_model_ranks_the_frauds_of_a_population_it_never_saw():
 def test_retraining_what_ships_gives_the_same_files_twice(tmp_path):
     for name in ("once", "again"):
         assert train.main(["--out", str(tmp_path / name)]) == 0
-    assert artifact.verify(tmp_path / "once") == artifact.verify(tmp_path / "again")
-    shipped = json.loads((artifact.directory() / artifact.EVALUATION).read_text())
-    retrained = json.loads((tmp_path / "once" / artifact.EVALUATION).read_text())
+    assert verify(tmp_path / "once") == verify(tmp_path / "again")
+    shipped = json.loads((artifact.directory() / EVALUATION).read_text())
+    retrained = json.loads((tmp_path / "once" / EVALUATION).read_text())
     # Other processors may round otherwise, so between machines only the quality is the same.
     assert retrained["simulator"]["test"]["roc_auc"] == pytest.approx(
         shipped["simulator"]["test"]["roc_auc"], abs=0.01

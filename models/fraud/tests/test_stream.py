@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from trunkline_artifact import SIGNATURE
 from trunkline_fraud import artifact, export, features
 from trunkline_fraud.stream import Replay
 from trunkline_fraud.views import CUSTOMER_VIEW, TERMINAL_VIEW
@@ -52,7 +53,7 @@ def test_every_row_of_an_entity_is_newer_than_the_one_before():
 def test_the_shipped_model_finds_the_frauds_on_the_rows_that_the_stream_writes():
     replay = Replay.simulate(NOW)
     place = artifact.directory()
-    signature = json.loads((place / artifact.SIGNATURE).read_text())
+    signature = json.loads((place / SIGNATURE).read_text())
     store = {
         (table.view, entity): values
         for table in replay.tables()

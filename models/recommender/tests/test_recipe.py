@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 from safetensors.numpy import load
 
+from trunkline_artifact import CARD, EVALUATION, SIGNATURE, VIEWS, verify
 from trunkline_recommender import artifact, data, export, recipe, release, train
 from trunkline_recommender.books import Book
 from trunkline_recommender.content import WIDTH, content
@@ -60,12 +61,10 @@ class Served:
     """An artefact, used as its contract says, with nothing of the recipe."""
 
     def __init__(self, place):
-        self.signature = json.loads((place / artifact.SIGNATURE).read_text())
+        self.signature = json.loads((place / SIGNATURE).read_text())
         self.items = json.loads((place / artifact.ITEMS).read_text())
         self.tensors = load((place / artifact.TENSORS).read_bytes())
-        self.views = {
-            view["name"]: view for view in json.loads((place / artifact.VIEWS).read_text())["views"]
-        }
+        self.views = {view["name"]: view for view in json.loads((place / VIEWS).read_text())["views"]}
         self.user, self.item, self.ranker = (
             onnxruntime.InferenceSession((place / name).read_bytes(), providers=["CPUExecutionProvider"])
             for name in (artifact.USER_TOWER, artifact.ITEM_TOWER, artifact.RANKER)
@@ -118,8 +117,8 @@ def test_the_item_tower_puts_new_books_near_their_readers(built):
 
 def test_the_same_seed_gives_the_same_files(built, tmp_path):
     train.build(tmp_path, TINY, SHORT)
-    assert artifact.verify(tmp_path) == artifact.verify(built[0])
-    assert set(artifact.verify(tmp_path)) == set(artifact.FILES)
+    assert verify(tmp_path) == verify(built[0])
+    assert set(verify(tmp_path)) == set(artifact.FILES)
 
 
 def test_nothing_that_ships_depends_on_the_books_held_out_for_the_test(ratings, trained):
@@ -308,8 +307,8 @@ def test_too_few_ratings_are_refused(ratings):
 
 def test_the_card_says_what_was_measured(built):
     out, evaluation = built
-    text = (out / artifact.CARD).read_text()
-    assert json.loads((out / artifact.EVALUATION).read_text()) == evaluation
+    text = (out / CARD).read_text()
+    assert json.loads((out / EVALUATION).read_text()) == evaluation
     for part in ("test", "strangers"):
         for system in ("popularity", "two_tower", "two_tower_ranker"):
             figures = evaluation["simulator"][part][system]
@@ -368,12 +367,12 @@ def test_recorded_ratings_are_read_measured_apart_and_leave_the_model_alone(buil
     figures = evaluation["data"]["test"]
     assert figures["two_tower"]["ndcg"] > figures["popularity"]["ndcg"]
     for name in artifact.VERSION_FILES:
-        assert artifact.verify(out)[name] == artifact.verify(built[0])[name]
-    assert "goodbooks-10k" in (out / artifact.CARD).read_text()
+        assert verify(out)[name] == verify(built[0])[name]
+    assert "goodbooks-10k" in (out / CARD).read_text()
 
-    before = artifact.verify(out)
+    before = verify(out)
     train.build(out, TINY, SHORT)
-    assert artifact.verify(out) == before, "the same recipe keeps the figures of the data"
+    assert verify(out) == before, "the same recipe keeps the figures of the data"
 
 
 @pytest.mark.parametrize(
@@ -423,9 +422,9 @@ def test_the_help_says_how_to_bring_data(capsys):
 
 def test_what_ships_is_whole_small_and_better_than_popularity():
     place = artifact.directory()
-    assert set(artifact.verify(place)) == set(artifact.FILES)
+    assert set(verify(place)) == set(artifact.FILES)
     assert sum((place / name).stat().st_size for name in artifact.FILES) < 3_000_000
-    test = json.loads((place / artifact.EVALUATION).read_text())["simulator"]["test"]
+    test = json.loads((place / EVALUATION).read_text())["simulator"]["test"]
     assert test["two_tower_ranker"]["ndcg"] > 1.5 * test["popularity"]["ndcg"]
     served, preview = Served(place), Preview.open(place, NOW)
     embedding, _ = served.reader(preview.readers[0].log)
@@ -454,9 +453,9 @@ def test_what_ships_brings_a_new_book_before_a_reader_who_will_like_it():
 def test_retraining_what_ships_gives_the_same_files_twice(tmp_path):
     for name in ("once", "again"):
         assert train.main(["--out", str(tmp_path / name)]) == 0
-    assert artifact.verify(tmp_path / "once") == artifact.verify(tmp_path / "again")
-    shipped = json.loads((artifact.directory() / artifact.EVALUATION).read_text())
-    retrained = json.loads((tmp_path / "once" / artifact.EVALUATION).read_text())
+    assert verify(tmp_path / "once") == verify(tmp_path / "again")
+    shipped = json.loads((artifact.directory() / EVALUATION).read_text())
+    retrained = json.loads((tmp_path / "once" / EVALUATION).read_text())
     # Other processors may round otherwise, so between machines only the quality is the same.
     for system, figures in shipped["simulator"]["test"].items():
         assert retrained["simulator"]["test"][system]["ndcg"] == pytest.approx(figures["ndcg"], abs=0.01)

@@ -1,6 +1,5 @@
 """Train the fraud model that ships: python -m trunkline_fraud.train."""
 
-import argparse
 import hashlib
 import json
 import sys
@@ -14,6 +13,7 @@ import onnx
 import onnxmltools
 import xgboost
 
+from trunkline_artifact import CARD, EVALUATION, SIGNATURE, VIEWS, parser, to_json, write
 from trunkline_fraud import artifact, card, data, export, features, views
 from trunkline_fraud.evaluate import evaluate, without_store
 from trunkline_fraud.recipe import FORGOTTEN, PARAMETERS, ROUNDS, Trained, train
@@ -47,29 +47,15 @@ columns of transactions*.parquet:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains as the command line says; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        "python -m trunkline_fraud.train",
-        description=HELP,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="measure the recipe on recorded data too")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        default=Path(__file__).parents[2] / "artifact",
-        help="where to write (default: %(default)s)",
-    )
-    parser.add_argument("--seed", type=int, default=SEED, help="of simulation and training (%(default)s)")
-    chosen = parser.parse_args(arguments)
+    command = parser(Path(__file__).parent, HELP, EPILOG, seed=SEED, recorded="recorded transactions")
+    chosen = command.parse_args(arguments)
     started = time.perf_counter()
     recorded = None
     if chosen.data is not None:
         try:
             recorded = data.read(chosen.data)
         except (OSError, ValueError) as error:
-            parser.error(f"--data: {error}")
+            command.error(f"--data: {error}")
     evaluation = build(chosen.out, POPULATION, chosen.seed, recorded)
     for name in ("simulator", "data"):
         if name in evaluation:
@@ -117,7 +103,7 @@ def build(
         other = train(recorded, seed, rounds)
         evaluation["data"] = {"seed": seed, **_measured(other, export.to_onnx(other.booster))}
     else:
-        kept = _kept(out / artifact.EVALUATION, evaluation["recipe"], seed)
+        kept = _kept(out / EVALUATION, evaluation["recipe"], seed)
         if kept is not None:
             evaluation["data"] = kept
     digest = hashlib.sha256(model).hexdigest()
@@ -128,14 +114,14 @@ def build(
         "defaults": trained.defaults,
         "thresholds": asdict(trained.thresholds),
     }
-    artifact.write(
+    write(
         out,
         {
             artifact.MODEL: model,
-            artifact.SIGNATURE: artifact.to_json(signature),
-            artifact.VIEWS: artifact.to_json(views.declare(trained.defaults)),
-            artifact.EVALUATION: artifact.to_json(evaluation),
-            artifact.CARD: card.render(evaluation, digest, len(model)).encode(),
+            SIGNATURE: to_json(signature),
+            VIEWS: to_json(views.declare(trained.defaults)),
+            EVALUATION: to_json(evaluation),
+            CARD: card.render(evaluation, digest, len(model)).encode(),
         },
     )
     return evaluation

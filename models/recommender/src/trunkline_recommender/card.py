@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trunkline_artifact import SUMS
 from trunkline_recommender import artifact, ranker
 from trunkline_recommender.content import WIDTH
 from trunkline_recommender.evaluate import CANDIDATES, TOP
@@ -24,7 +25,7 @@ def render(evaluation: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
     simulator, data = evaluation["simulator"], evaluation.get("data")
     parameters = simulator["parameters"]
     rows = [
-        ("files", f"{sum(map(len, files.values())):,} bytes in all; digests in `{artifact.SUMS}`"),
+        ("files", f"{sum(map(len, files.values())):,} bytes in all; digests in `{SUMS}`"),
         ("retrieval", f"two towers of {parameters['dimension']} dimensions, inner product"),
         ("ranker", f"gradient-boosted trees (XGBoost {evaluation['recipe']['xgboost']}, hist)"),
         ("parity", _parity(simulator["parity"])),

@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 from safetensors.numpy import save
 
+from trunkline_artifact import SIGNATURE, VIEWS, to_json
 from trunkline_recommender import artifact, views
 from trunkline_recommender.evaluate import CANDIDATES
 from trunkline_recommender.export import Graphs
@@ -41,7 +42,7 @@ def files(trained: Trained, graphs: Graphs) -> dict[str, bytes]:
     for entry, count in zip(listed, readers.tolist(), strict=True):
         entry["attributes"]["readers"] = count
     return {
-        artifact.SIGNATURE: artifact.to_json(signature),
+        SIGNATURE: to_json(signature),
         artifact.USER_TOWER: graphs.user_tower,
         artifact.ITEM_TOWER: graphs.item_tower,
         artifact.RANKER: graphs.ranker,
@@ -49,5 +50,5 @@ def files(trained: Trained, graphs: Graphs) -> dict[str, bytes]:
         artifact.ITEMS: artifact.to_lines(
             {"items": listed, "popular": [books[place].id for place in popular.tolist()]}
         ),
-        artifact.VIEWS: artifact.to_json(views.declare(known.defaults, trained.length)),
+        VIEWS: to_json(views.declare(known.defaults, trained.length)),
     }

@@ -1,6 +1,5 @@
 """Train the recommender that ships: python -m trunkline_recommender.train."""
 
-import argparse
 import json
 import sys
 import time
@@ -17,6 +16,7 @@ import scipy
 import xgboost
 from threadpoolctl import threadpool_limits
 
+from trunkline_artifact import CARD, EVALUATION, parser, to_json, write
 from trunkline_recommender import artifact, card, data, export, preview, ranker, release, report, towers
 from trunkline_recommender.newcomers import findability
 from trunkline_recommender.ratings import Ratings
@@ -98,29 +98,15 @@ class Recipe:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains as the command line says; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        "python -m trunkline_recommender.train",
-        description=HELP,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="measure the recipe on recorded ratings too")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        default=Path(__file__).parents[2] / "artifact",
-        help="where to write (default: %(default)s)",
-    )
-    parser.add_argument("--seed", type=int, default=SEED, help="of simulation and training (%(default)s)")
-    chosen = parser.parse_args(arguments)
+    command = parser(Path(__file__).parent, HELP, EPILOG, seed=SEED, recorded="recorded ratings")
+    chosen = command.parse_args(arguments)
     started = time.perf_counter()
     recorded = None
     if chosen.data is not None:
         try:
             recorded = data.read(chosen.data, chosen.seed)
         except (OSError, ValueError) as error:
-            parser.error(f"--data: {error}")
+            command.error(f"--data: {error}")
     with threadpool_limits(limits=1):
         evaluation = build(chosen.out, POPULATION, Recipe(seed=chosen.seed), recorded)
     for name in ("simulator", "data"):
@@ -168,16 +154,16 @@ def build(
         other = train(recorded, recipe.seed, recipe.data_length, recipe.data_grid, recipe.rounds)
         evaluation["data"] = report.measured(other, export.graphs(other), recorded, recipe.seed)
     else:
-        kept = _kept(out / artifact.EVALUATION, evaluation["recipe"])
+        kept = _kept(out / EVALUATION, evaluation["recipe"])
         if kept is not None:
             evaluation["data"] = kept
     files = {
         **release.files(trained, graphs),
         artifact.PREVIEW: artifact.to_lines(_preview(world, others, population.readers - recipe.strangers)),
-        artifact.EVALUATION: artifact.to_json(evaluation),
+        EVALUATION: to_json(evaluation),
     }
-    files[artifact.CARD] = card.render(evaluation, files).encode()
-    artifact.write(out, files)
+    files[CARD] = card.render(evaluation, files).encode()
+    write(out, files)
     return evaluation
 
 

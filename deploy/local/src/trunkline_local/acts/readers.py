@@ -12,6 +12,7 @@ import grpc.aio
 
 from trunkline.features.v1 import features_pb2 as pb
 from trunkline.features.v1.features_pb2_grpc import FeatureServiceStub
+from trunkline_artifact import SIGNATURE
 from trunkline_recommender import artifact
 from trunkline_recommender.history import Row, Shelf, rows
 from trunkline_recommender.preview import Preview
@@ -32,7 +33,7 @@ class Readers:
     def shipped(cls) -> Self:
         """Those that come with the model."""
         place = artifact.directory()
-        signature = json.loads((place / artifact.SIGNATURE).read_bytes())
+        signature = json.loads((place / SIGNATURE).read_bytes())
         items = json.loads((place / artifact.ITEMS).read_bytes())["items"]
         preview = Preview.open(place, datetime.now(UTC))
         return cls(preview, Shelf.of(items), signature["history"]["length"])

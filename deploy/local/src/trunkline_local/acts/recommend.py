@@ -25,6 +25,7 @@ from trunkline.ranking.v1 import ranking_pb2 as ranking
 from trunkline.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from trunkline.retrieval.v1 import retrieval_pb2 as retrieval
 from trunkline.retrieval.v1.retrieval_pb2_grpc import VectorServiceStub
+from trunkline_artifact import SIGNATURE
 from trunkline_local.acts.readers import Readers
 from trunkline_local.demo import ActFailed, Stage, traceparent
 from trunkline_local.indexes import IndexFailed, until_active
@@ -94,7 +95,7 @@ class _Play:
         self._new = self._readers.preview.new_books
         place = artifact.directory()
         self._tower = onnxruntime.InferenceSession(place / artifact.ITEM_TOWER)
-        self._index = f"indexes/{json.loads((place / artifact.SIGNATURE).read_bytes())['index']}"
+        self._index = f"indexes/{json.loads((place / SIGNATURE).read_bytes())['index']}"
         items = json.loads((place / artifact.ITEMS).read_bytes())["items"]
         self._books = {item["id"]: Book.of(item) for item in items}
         self._books |= {new.book.id: new.book for new in self._new}
