@@ -26,6 +26,7 @@ import grpc.aio
 from opentelemetry.trace import Span, SpanKind
 
 from trunkline_hop import telemetry
+from trunkline_hop.breaker import STATE_OPEN
 from trunkline_hop.endpoint import Endpoint
 from trunkline_hop.errors import Cancelled, Fault, TooLate, Unavailable
 from trunkline_hop.status import from_rpc
@@ -151,6 +152,8 @@ class Attempt:
         silent = self.endpoint.answered_at < self._started
         if self._timeout_s is not None and self._timeout_s >= floor_s and silent:
             breaker.failed(self._permit, now)
+            if breaker.state == STATE_OPEN:
+                self.endpoint.doubt(self._method.service)
         else:
             breaker.returned(self._permit)
 

@@ -14,7 +14,7 @@ import grpc.aio
 import structlog
 from grpc_health.v1 import health_pb2
 
-from trunkline_hop.breaker import Breaker
+from trunkline_hop.breaker import STATE_OPEN, Breaker
 from trunkline_hop.client_settings import MESSAGE_BYTES, ClientSettings
 from trunkline_hop.client_tls import Pem
 from trunkline_hop.resolver import Address
@@ -22,6 +22,8 @@ from trunkline_hop.resolver import Address
 logger = structlog.get_logger("trunkline_hop")
 
 _WATCH = "/grpc.health.v1.Health/Watch"
+_CHECK = "/grpc.health.v1.Health/Check"
+_CHECK_TIMEOUT_S = 1.0
 
 
 class Health(IntEnum):
@@ -87,6 +89,7 @@ class Endpoint:
         self._channel = _dial(address, settings, pem)
         self._callables: dict[tuple[str, str], Any] = {}
         self._watches: set[asyncio.Task[None]] = set()
+        self._asking: asyncio.Task[None] | None = None
         self._retired = False
         self._idle: asyncio.Future[None] | None = None
 
@@ -105,6 +108,19 @@ class Endpoint:
                 self._follow(service), name=f"health of {service or 'process'} at {self.address}"
             )
             self._watches.add(task)
+
+    def doubt(self, service: str) -> None:
+        """Asks for its health until it answers, because it was silent for so long that its breaker opened.
+
+        A server that was only slow, or stood still for a moment, answers soon, and the next call may probe it then;
+        its watch has nothing to say, because its health never changed.
+        """
+        if self._settings.health_check and self._asking is None and not self._retired:
+            self._asking = asyncio.get_running_loop().create_task(
+                self._ask(service), name=f"doubt of {self.address}"
+            )
+            self._watches.add(self._asking)
+            self._asking.add_done_callback(self._asked)
 
     def snapshot(self, now: float) -> EndpointSnapshot:
         """Its state at a moment of the channel's clock."""
@@ -142,9 +158,10 @@ class Endpoint:
 
     async def _stop_watching(self) -> None:
         self._retired = True
-        for task in self._watches:
+        tasks = tuple(self._watches)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._watches, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(self, service: str) -> None:
         request = health_pb2.HealthCheckRequest(service=service).SerializeToString()
@@ -169,6 +186,26 @@ class Endpoint:
                 call.cancel()
             await asyncio.sleep(pause_s * self._random.uniform(0.5, 1.0))
             pause_s = min(pause_s * 2, self._settings.reconnect_maximum_s)
+
+    async def _ask(self, service: str) -> None:
+        request = health_pb2.HealthCheckRequest(service=service).SerializeToString()
+        check: Any = self._channel.unary_unary(_CHECK)
+        pause_s = self._settings.reconnect_initial_s
+        while self.breaker.state == STATE_OPEN:
+            try:
+                await check(request, timeout=_CHECK_TIMEOUT_S)
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND):
+                    await asyncio.sleep(pause_s * self._random.uniform(0.5, 1.0))
+                    pause_s = min(pause_s * 2, self._settings.reconnect_maximum_s)
+                    continue
+            self.breaker.seen_alive()
+            self._changed()
+            return
+
+    def _asked(self, asking: asyncio.Task[None]) -> None:
+        self._watches.discard(asking)
+        self._asking = None
 
     def _heard(self, service: str, state: Health) -> None:
         before = self.health[service]

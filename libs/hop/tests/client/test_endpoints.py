@@ -440,3 +440,23 @@ async def test_one_that_answers_others_meanwhile_is_slow_and_not_cut_off(lab: An
     for _ in range(3):
         await lab.fault(stub.Write(lab.Plain(), timeout=0.3))
     assert channel.endpoints[0].breaker == "open"
+
+
+async def test_one_that_was_silent_is_asked_again_once_it_answers_its_health_check(lab: Any) -> None:
+    server = await lab.server()
+    server.on = stuck
+    channel = await lab.channel(server, breaker_deadline_floor_s=0.01)
+    stub = lab.Stub(channel)
+    await lab.serving(channel, 1)
+    for _ in range(3):
+        await lab.fault(stub.Write(lab.Plain(), timeout=0.1))
+    assert channel.endpoints[0].breaker == "open"
+    await lab.until(lambda: channel.endpoints[0].retry_in_s == 0)
+    probe = stub.Write(lab.Plain(), timeout=0.1)
+    assert (await lab.fault(stub.Write(lab.Plain()))).reason == "BREAKER_OPEN"
+    assert (await lab.fault(probe)).status == "DEADLINE_EXCEEDED"
+    assert channel.endpoints[0].breaker == "open"
+    server.on = None
+    await lab.until(lambda: channel.endpoints[0].retry_in_s == 0)
+    assert (await stub.Write(lab.Plain())).text == "one"
+    assert channel.endpoints[0].breaker == "closed"
