@@ -107,11 +107,18 @@ def render(table: Table) -> str:
         sections[row.at, row.dependency][row.method][row.fault] = row
     for (at, dependency), methods in sections.items():
         lines += ["", f"## {at} without {dependency}", ""]
-        lines += ["| methods | " + " | ".join(table.faults) + " |", "|---" * (len(table.faults) + 1) + "|"]
         alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        untouched = []
         for method, by_fault in methods.items():
-            alike[tuple(_cell(by_fault[fault]) for fault in table.faults)].append(method.partition("/")[2])
+            name = method.partition("/")[2]
+            if all(by_fault[fault].code == "OK" and not by_fault[fault].degraded for fault in table.faults):
+                untouched.append(name)
+            else:
+                alike[tuple(_cell(by_fault[fault]) for fault in table.faults)].append(name)
+        lines += ["| methods | " + " | ".join(table.faults) + " |", "|---" * (len(table.faults) + 1) + "|"]
         lines += [f"| {', '.join(names)} | {' | '.join(cells)} |" for cells, names in alike.items()]
+        if untouched:
+            lines += ["", f"In full, whatever the fault: {', '.join(untouched)}."]
     return "\n".join(lines) + "\n"
 
 

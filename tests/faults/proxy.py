@@ -55,6 +55,7 @@ class Proxy:
         self.upstream = upstream
         self.port = 0
         self.fault = Fault.PASS
+        self.latency_s = LATENCY_S
         self.accepted = 0
         """Connections so far."""
         self._switched = asyncio.Event()
@@ -194,7 +195,7 @@ class _Connection:
                 await self._proxy.pause(DRIP_S)
                 return data[1:]
             case Fault.LATENCY:
-                await self._proxy.pause(LATENCY_S)
+                await self._proxy.pause(self._proxy.latency_s)
                 if self._proxy.fault is not Fault.LATENCY:
                     return data
         writer.write(data)

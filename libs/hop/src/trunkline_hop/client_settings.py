@@ -70,6 +70,9 @@ class ClientSettings:
     """Shortest time between two look-ups of a name, also after failures, in seconds."""
     keepalive_s: float = 30.0
     """Time between HTTP/2 pings, in seconds; servers accept 30 or more."""
+    connect_timeout_s: float = 1.0
+    """Longest wait for a connection to come about, TLS and HTTP/2 settings included, in seconds: three round trips,
+    with a server that is busy."""
     reconnect_initial_s: float = 0.1
     """First wait before a broken connection is tried again, in seconds."""
     reconnect_maximum_s: float = 2.0

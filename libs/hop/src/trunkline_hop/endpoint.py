@@ -238,7 +238,8 @@ def _dial(address: Address, settings: ClientSettings, pem: Pem | None) -> grpc.a
         ("grpc.keepalive_time_ms", int(settings.keepalive_s * 1000)),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.initial_reconnect_backoff_ms", int(settings.reconnect_initial_s * 1000)),
-        ("grpc.min_reconnect_backoff_ms", int(settings.reconnect_initial_s * 1000)),
+        # Its name says otherwise: the core gives up a connection that takes longer than this to come about.
+        ("grpc.min_reconnect_backoff_ms", int(settings.connect_timeout_s * 1000)),
         ("grpc.max_reconnect_backoff_ms", int(settings.reconnect_maximum_s * 1000)),
         ("grpc.enable_http_proxy", 0),  # hops stay inside; an environment's proxy is not for them
     ]
