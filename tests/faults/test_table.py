@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from cases import CASES
 from deployables import DEPLOYABLES, STORES, contracts, mains
-from fault_table import DOCUMENT, Place, plain, read, render
+from fault_table import DOCUMENT, Place, WrongTable, plain, read, render
 from proxy import Fault
 
 TABLE = read()
@@ -68,3 +71,37 @@ def test_rows_say_what_they_must() -> None:
 
 def test_the_document_says_what_the_table_says() -> None:
     assert DOCUMENT.read_text() == render(TABLE), "run: python tests/faults/fault_table.py"
+
+
+HEAD = """
+introduction = ""
+[faults]
+hang = "x"
+[methods]
+reads = ["S/Get"]
+"""
+ROW = """
+[[row]]
+at = "a"
+dependency = "b"
+methods = ["reads"]
+faults = ["hang"]
+code = "OK"
+within_s = 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (HEAD + ROW + ROW, "a->b hang: S/Get is there already"),
+        (HEAD + ROW.replace("reads", "writes"), "no group of methods is called writes"),
+        (HEAD + ROW.replace('at = "a"', ""), "expected"),
+        (HEAD + ROW + "\nspeed = 1", "speed"),
+    ],
+)
+def test_a_table_that_contradicts_itself_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    source = tmp_path / "table.toml"
+    source.write_text(text)
+    with pytest.raises(WrongTable, match=said):
+        read(source)
