@@ -13,7 +13,8 @@ def made(tmp_path_factory, tokens):
 
     place = tmp_path_factory.mktemp("clips")
     for language in ("en", "es"):
-        corpus.write_shard(place, Plan(7, tokens), language, 0, 20, Tones())
+        corpus.write_shard(place, Plan(7, tokens), "train", language, 0, 20, Tones())
+        corpus.write_shard(place, Plan(7, tokens), "validation", language, 0, 5, Tones())
     return place
 
 
@@ -31,10 +32,10 @@ def test_a_shard_is_read_as_it_was_drawn(made, tokens):
 
 
 def test_a_plan_gives_the_same_shard_again(made, tmp_path, tokens, speaker):
-    corpus.write_shard(tmp_path, Plan(7, tokens), "es", 0, 20, speaker)
+    corpus.write_shard(tmp_path, Plan(7, tokens), "train", "es", 0, 20, speaker)
     for name in ("es-00000.npy", "es-00000.jsonl"):
         assert (tmp_path / name).read_bytes() == (made / name).read_bytes()
-    corpus.write_shard(tmp_path, Plan(8, tokens), "es", 0, 20, speaker)
+    corpus.write_shard(tmp_path, Plan(8, tokens), "train", "es", 0, 20, speaker)
     assert (tmp_path / "es-00000.jsonl").read_bytes() != (made / "es-00000.jsonl").read_bytes()
 
 
@@ -51,15 +52,26 @@ def test_batches_hold_clips_that_fit_and_none_twice(made):
 
 
 def test_what_is_there_is_not_made_again(made, tokens):
-    before = {path.name: path.stat().st_mtime_ns for path in made.glob("e*")}
+    before = {path.name: path.stat().st_mtime_ns for path in made.glob("*-*")}
     assert corpus.make(made, Plan(7, tokens), ("en", "es"), 1, workers=1) == 0
-    assert {path.name: path.stat().st_mtime_ns for path in made.glob("e*")} == before
+    assert {path.name: path.stat().st_mtime_ns for path in made.glob("*-*")} == before
 
 
 def test_clips_of_another_plan_are_not_mixed_in(made, tokens):
     corpus.make(made, Plan(7, tokens), ("en",), 1, workers=1)
     with pytest.raises(ValueError, match="another plan"):
         corpus.make(made, Plan(8, tokens), ("en",), 1, workers=1)
+
+
+def test_training_is_watched_by_whole_sentences_of_the_validation_split(made, tokens):
+    watched = Corpus(made, ("en", "es"), 1, "validation")
+    assert len(watched) == 10
+    assert all(len(label.segments) == 1 for label in watched.labels)
+    texts = {tokens.decode(said.text) for label in watched.labels for said in label.segments}
+    heard = {
+        tokens.decode(said.text) for label in Corpus(made, ("en", "es"), 1).labels for said in label.segments
+    }
+    assert not texts & heard
 
 
 def test_too_few_shards_are_an_error(made):

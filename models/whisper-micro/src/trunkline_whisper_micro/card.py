@@ -204,13 +204,17 @@ def _curve(curve: Sequence[Mapping[str, Any]]) -> Sequence[str]:
             f"{line['hours_heard']:.1f}",
             f"{line['token_loss']:.3f}",
             f"{line['character_loss']:.3f}",
+            _percent(line["validated"]),
         )
         for line in shown
     ]
     return [
         "## Learning",
         "",
-        _table(("minutes", "steps", "hours heard", "token loss", "character loss"), body),
+        _table(
+            ("minutes", "steps", "hours heard", "token loss", "character loss", "validation tokens right"),
+            body,
+        ),
         "",
     ]
 

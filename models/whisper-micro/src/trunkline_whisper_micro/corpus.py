@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from trunkline_phrases import Language
+from trunkline_phrases import Language, Part
 from trunkline_whisper_micro import clips, mel
 from trunkline_whisper_micro.espeak import espeak
 from trunkline_whisper_micro.labels import Label, Said
@@ -22,6 +22,8 @@ from trunkline_whisper_micro.tokens import Tokens
 
 SHARD: Final = 1000
 """Clips of a file."""
+VALIDATED: Final = 60
+"""Clips of a language by which training is watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Plan:
 class Corpus:
     """The clips of a directory, mapped into memory."""
 
-    def __init__(self, place: Path, languages: Sequence[Language], shards: int) -> None:
+    def __init__(self, place: Path, languages: Sequence[Language], shards: int, part: Part = "train") -> None:
         """Opens the first shards of some languages.
 
         Raises:
@@ -49,7 +51,7 @@ class Corpus:
         self.labels: list[Label] = []
         self.floors: list[float] = []
         for place_of_file, (language, number) in enumerate(product(languages, range(shards))):
-            name = _name(language, number)
+            name = _name(part, language, number)
             self._frames.append(np.load(place / f"{name}.npy", mmap_mode="r"))
             first = 0
             with (place / f"{name}.jsonl").open(encoding="utf-8") as lines:
@@ -90,7 +92,7 @@ class Corpus:
 
 
 def make(place: Path, plan: Plan, languages: Sequence[Language], shards: int, workers: int) -> int:
-    """Writes the shards that are not there yet; returns how many those were.
+    """Writes the shards that are not there yet, one a language to validate with too; returns how many those were.
 
     Raises:
         ValueError: the directory holds a corpus of another plan.
@@ -101,36 +103,38 @@ def make(place: Path, plan: Plan, languages: Sequence[Language], shards: int, wo
     if description.is_file() and description.read_text(encoding="utf-8") != plan.to_json():
         raise ValueError(f"{place} holds a corpus of another plan")
     description.write_text(plan.to_json(), encoding="utf-8")
-    missing = [
-        (language, number)
-        for number, language in product(range(shards), languages)
-        if not (place / f"{_name(language, number)}.jsonl").is_file()
-    ]
+    wanted: list[tuple[Part, Language, int]] = [("validation", language, 0) for language in languages]
+    wanted += [("train", language, number) for number, language in product(range(shards), languages)]
+    missing = [shard for shard in wanted if not (place / f"{_name(*shard)}.jsonl").is_file()]
     started = time.monotonic()
     # Spawned, so that no process inherits a synthesiser or threads.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(write_shard, place, plan, language, number) for language, number in missing]
+        running = [pool.submit(write_shard, place, plan, *shard) for shard in missing]
         for done, future in enumerate(as_completed(running), 1):
             future.result()
             seconds = time.monotonic() - started
-            print(f"synthesised {done} of {len(missing)} thousand clips, {seconds:.0f} s", flush=True)
+            print(f"synthesised {done} of {len(missing)} shards, {seconds:.0f} s", flush=True)
     return len(missing)
 
 
 def write_shard(
     place: Path,
     plan: Plan,
+    part: Part,
     language: Language,
     number: int,
-    count: int = SHARD,
+    count: int | None = None,
     speaker: clips.Speaker | None = None,
 ) -> None:
     """Synthesises and writes one shard; its labels last, so that it is whole when they are there."""
-    rng = Random(f"{plan.seed} {language} {number}")
+    rng = Random(f"{plan.seed} {language} {number}" if part == "train" else f"{plan.seed} {part} {language}")
     speaker = speaker or espeak()
     frames, lines = [], []
-    for _ in range(count):
-        clip = clips.draw(rng, language, speaker)
+    for _ in range(count or (SHARD if part == "train" else VALIDATED)):
+        if part == "train":
+            clip = clips.draw(rng, language, speaker)
+        else:
+            clip = clips.draw_held_out(rng, language, part, speaker)
         label = Label.of(clip, plan.tokens)
         stored, floor = mel.to_bytes(mel.log_mel(clip.samples))
         frames.append(stored)
@@ -142,12 +146,12 @@ def write_shard(
             "characters": label.characters,
         }
         lines.append(json.dumps(entry) + "\n")
-    name = _name(language, number)
+    name = _name(part, language, number)
     np.save(place / f"{name}.npy", np.concatenate(frames))
     unfinished = place / f"{name}.part"
     unfinished.write_text("".join(lines), encoding="utf-8")
     unfinished.replace(place / f"{name}.jsonl")
 
 
-def _name(language: Language, number: int) -> str:
-    return f"{language}-{number:05}"
+def _name(part: Part, language: Language, number: int) -> str:
+    return f"{language}-{number:05}" if part == "train" else f"{part}-{language}"

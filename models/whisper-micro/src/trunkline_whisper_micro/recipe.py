@@ -109,7 +109,8 @@ def build(work: Path, out: Path, plan: Plan, recipe: Recipe) -> dict[str, Any]:
         ValueError: the tokenizers differ, or the files are too large.
     """
     heard = Corpus(work / "clips", recipe.languages, recipe.clips // SHARD)
-    model, curve = train(work, heard, plan.tokens, recipe.size, recipe.settings)
+    validation = Corpus(work / "clips", recipe.languages, 1, "validation")
+    model, curve = train(work, heard, validation, plan.tokens, recipe.size, recipe.settings)
     started = time.monotonic()
     held_out = _held_out(recipe.languages, "validation", _ALIGNED_CLIPS)
     heads, looked = listen.alignment_heads(model, plan.tokens, held_out)

@@ -39,7 +39,7 @@ class Settings:
     rate: float = 2e-3
     decay: float = 0.05
     """Of the weights."""
-    report_s: float = 20.0
+    report_s: float = 30.0
     checkpoint_s: float = 120.0
 
 
@@ -52,10 +52,12 @@ class Progress:
     hours_heard: float
     token_loss: float
     character_loss: float
+    validated: float
+    """The share of tokens, each after the true ones before it, that are right in clips of the validation split."""
 
 
 def train(
-    place: Path, corpus: Corpus, tokens: Tokens, size: Size, settings: Settings
+    place: Path, corpus: Corpus, validation: Corpus, tokens: Tokens, size: Size, settings: Settings
 ) -> tuple[Recogniser, list[Progress]]:
     """Trains, or goes on from `place`/checkpoint.pt; minutes spent before count.
 
@@ -98,6 +100,7 @@ def train(
         torch.save(state, unfinished)
         unfinished.replace(checkpoint)
 
+    watched = assemble(validation, tokens, range(len(validation)), _CEILINGS[-1], Random(settings.seed))
     budget_s = settings.minutes * 60
     started = time.monotonic() - spent_s
     reported = saved_at = spent_s
@@ -126,8 +129,17 @@ def train(
         spent_s = time.monotonic() - started
         if spent_s - reported >= settings.report_s:
             reported = spent_s
-            means = np.mean(losses, axis=0).round(4).tolist()
-            curve.append(Progress(round(spent_s / 60, 2), steps, round(heard / 50 / 3600, 2), *means))
+            token_loss, character_loss = np.mean(losses, axis=0).round(4).tolist()
+            curve.append(
+                Progress(
+                    minutes=round(spent_s / 60, 2),
+                    steps=steps,
+                    hours_heard=round(heard / 50 / 3600, 2),
+                    token_loss=token_loss,
+                    character_loss=character_loss,
+                    validated=round(_right(model, _to(watched, device)), 4),
+                )
+            )
             losses.clear()
             print(_line(curve[-1]), flush=True)
         if spent_s - saved_at >= settings.checkpoint_s:
@@ -175,6 +187,14 @@ def assemble(corpus: Corpus, tokens: Tokens, chosen: Sequence[int], length: int,
     )
 
 
+def _right(model: Recogniser, batch: Batch) -> float:
+    """The share of the batch's tokens that the network finds most likely."""
+    with torch.inference_mode(), torch.autocast(batch.frames.device.type, torch.bfloat16):
+        found = model.decode(batch.inputs, model.encode(batch.frames)).argmax(-1)
+    wanted = batch.targets != IGNORED
+    return float((found == batch.targets)[wanted].float().mean())
+
+
 def _endless(corpus: Corpus, rng: Random, frames: int) -> Iterator[tuple[int, list[int]]]:
     while True:
         yield from corpus.batches(rng, frames, _CEILINGS)
@@ -217,5 +237,5 @@ def _to(batch: Batch, device: torch.device) -> Batch:
 def _line(progress: Progress) -> str:
     return (
         f"{progress.minutes:6.2f} min  step {progress.steps:6}  heard {progress.hours_heard:7.2f} h  "
-        f"token loss {progress.token_loss:.3f}  character loss {progress.character_loss:.3f}"
+        f"token loss {progress.token_loss:.3f}  character loss {progress.character_loss:.3f}  validated {progress.validated:.3f}"
     )
