@@ -142,7 +142,7 @@ async def test_a_suite_comes_up_restarts_what_dies_survives_its_supervisor_and_g
         assert f"127.0.0.1:{base}" in trunkline(*up).stdout
         first = processes()
         assert {process["health"] for process in first.values()} == {"SERVING"}
-        assert first["ranking"]["versions"] == ["models/fraud/versions/1"]
+        assert first["ranking"]["versions"] == [f"{model.name}/versions/1" for model in catalog.bundles()]
         assert "already running" in trunkline(*up).stdout
         other = run(app, [*up, "--replicas", "ranking=2"])
         assert other.exit_code == 1
