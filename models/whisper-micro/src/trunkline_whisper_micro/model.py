@@ -31,7 +31,7 @@ class Size:
 
     width: int = 192
     heads: int = 3
-    encoder_layers: int = 5
+    encoder_layers: int = 4
     decoder_layers: int = 2
 
 

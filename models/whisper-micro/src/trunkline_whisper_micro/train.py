@@ -34,7 +34,7 @@ class Settings:
     minutes: float
     seed: int = 7
     threads: int = 1
-    frames: int = 14_000
+    frames: int = 8_000
     """Frames of the spectrogram in a batch, 100 a second."""
     rate: float = 2e-3
     decay: float = 0.05
