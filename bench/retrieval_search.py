@@ -1,8 +1,9 @@
 """Search of 100,000 vectors of 128, top 100, through the service, beside FAISS in process and the hop's echo.
 
 The server has one core, the load the other. FAISS is asked on the server's core, in this process, with the very
-file and parameters that the server uses. Rounds alternate; what is printed are medians over rounds. Required:
-recall >= 0.98, and the service's p50 <= FAISS's + 1.5 x the echo's.
+file and parameters that the server uses: back to back, and once more with a pause as long as an echo before each
+search, which is how a server meets them. Rounds alternate; what is printed are medians over rounds. Required:
+recall >= 0.98, and the service's p50 <= that of FAISS back to back + 1.5 x the echo's.
 
     python -m bench retrieval_search
 """
@@ -133,12 +134,16 @@ async def prepared(port: int, calls: list[tuple[bytes, bytes]]) -> tuple[pb.Snap
     return snapshot, hits / exact.size
 
 
-def in_process(index: Any, parameters: Any, queries: NDArray[np.float32], seconds: float) -> list[float]:
-    """Times in seconds of single searches."""
+def in_process(
+    index: Any, parameters: Any, queries: NDArray[np.float32], seconds: float, pause_s: float = 0.0
+) -> list[float]:
+    """Times in seconds of single searches, with a pause before each."""
     took = []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         for row in range(len(queries)):
+            if pause_s:
+                time.sleep(pause_s)
             began = time.perf_counter()
             index.search(queries[row : row + 1], TOP_K, params=parameters)
             took.append(time.perf_counter() - began)
@@ -163,7 +168,7 @@ def main() -> None:
     faiss.omp_set_num_threads(1)
     echo = Process("full", "")
     message = EchoRequest(text="hello", value=1.5).SerializeToString()
-    took: dict[str, list[float]] = {"faiss": [], "service": [], "echo": []}
+    took: dict[str, list[float]] = {"faiss": [], "faiss paced": [], "service": [], "echo": []}
     calls: list[tuple[bytes, bytes]] = []
     with tempfile.TemporaryDirectory() as directory, retrieval(Path(directory), cores[0]) as port:
         os.sched_setaffinity(0, {cores[-1]})
@@ -179,7 +184,11 @@ def main() -> None:
             echoed = uvloop.run(
                 load(echo.port, ECHO, [(message, message)], concurrency=1, connections=1, seconds=SECONDS)
             )
+            os.sched_setaffinity(0, {cores[0]})
+            paced = in_process(index, parameters, queries, SECONDS / 2, statistics.median(echoed.latencies_s))
+            os.sched_setaffinity(0, {cores[-1]})
             if round_:  # the first one warms
+                took["faiss paced"].append(p50_ms(paced))
                 took["faiss"].append(p50_ms(bare))
                 took["service"].append(p50_ms(searched.latencies_s))
                 took["echo"].append(p50_ms(echoed.latencies_s))
