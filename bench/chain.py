@@ -1,8 +1,9 @@
 """The whole suite under an open loop, beside bare hops in the same shape: what the benchmarks of a journey share.
 
 The suite is the one that `trunkline up` starts, on one core with its stores; the load has the other. The bare
-hops are grpc.aio + uvloop processes that pass bytes on, on the same core in turn. Latencies count from the moment
-at which a request was due, so that a stall delays no later request out of the figures.
+hops are grpc.aio + uvloop processes that pass bytes on, on the same core in turn. With `--all-cores` nothing is bound
+to a core. Latencies count from the moment at which a request was due, so that a stall delays no later request out of
+the figures.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Load:
     seconds: float
     """Of one round."""
     rounds: int
+    all_cores: bool
+    """True to let suite, bare hops and load run on every core."""
 
 
 def arguments(about: str | None, name: str) -> Load:
@@ -57,8 +60,9 @@ def arguments(about: str | None, name: str) -> Load:
     parser.add_argument("--seconds", type=float, default=5.0, help="of one round")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second")
+    parser.add_argument("--all-cores", action="store_true", help="bind nothing to a core")
     given = parser.parse_args(sys.argv[1:] if name == "__main__" else [])
-    return Load(given.rate, given.seconds, given.rounds)
+    return Load(given.rate, given.seconds, given.rounds, given.all_cores)
 
 
 async def bare_hop(port: int, upstreams: Sequence[int]) -> None:
@@ -79,19 +83,21 @@ async def bare_hop(port: int, upstreams: Sequence[int]) -> None:
 
 
 @contextmanager
-def suite_beside(shape: Mapping[int, Sequence[int]]) -> Iterator[Path]:
+def suite_beside(shape: Mapping[int, Sequence[int]], load: Load) -> Iterator[Path]:
     """Runs the suite and the bare hops on the first core, this process on the last one.
 
     Args:
         shape: which hops each hop calls in turn; hop 0 is the door.
+        load: says whether to bind anything at all.
 
     Yields:
         The suite's data directory.
     """
     cores = sorted(os.sched_getaffinity(0))
+    theirs, ours = (set(cores), set(cores)) if load.all_cores else ({cores[0]}, {cores[-1]})
     trunkline = [str(Path(sys.executable).parent / "trunkline")]
     with tempfile.TemporaryDirectory() as directory:
-        os.sched_setaffinity(0, {cores[0]})  # inherited by what is started now
+        os.sched_setaffinity(0, theirs)  # inherited by what is started now
         bare = [
             subprocess.Popen(
                 [sys.executable, "-m", "bench.chain", *(str(CHAIN_BASE + hop) for hop in (number, *called))]
@@ -101,7 +107,7 @@ def suite_beside(shape: Mapping[int, Sequence[int]]) -> Iterator[Path]:
         try:
             up = [*trunkline, "up", "--detach", "--data-dir", directory, "--port-base", str(PORT_BASE)]
             subprocess.run(up, check=True, stdout=subprocess.DEVNULL)
-            os.sched_setaffinity(0, {cores[-1]})
+            os.sched_setaffinity(0, ours)
             yield Path(directory)
         finally:
             subprocess.run(

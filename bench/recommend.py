@@ -1,6 +1,6 @@
 """Recommend through the gateway at 100 requests/s, open loop, beside bare hops of the same shape.
 
-python -m bench.recommend [--seconds 5] [--rounds 4] [--rate 100]
+python -m bench.recommend [--seconds 5] [--rounds 4] [--rate 100] [--all-cores]
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ async def measure(data_dir: Path, load: Load) -> dict[str, object]:
 
 def main() -> None:
     load = arguments(__doc__, __name__)
-    with suite_beside(SHAPE) as data_dir:
+    with suite_beside(SHAPE, load) as data_dir:
         print(json.dumps(uvloop.run(measure(data_dir, load)), indent=2))
 
 

@@ -1,12 +1,13 @@
 """A process that serves the echo, for the tests of signals: python process.py MODE.
 
-Modes: `echo`; `slow-start` (its build waits for ever); `stuck-thread` (so does a thread it started);
+Modes: `echo`; `frozen` (says so once garbage collection leaves alone what it started with); `slow-start` (its build waits for ever); `stuck-thread` (so does a thread it started);
 `task-fails` (a background task fails when the file named by TRUNKLINE_TRIGGER appears).
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
 import sys
 import threading
@@ -40,6 +41,14 @@ async def build(server: Server, settings: Settings) -> None:
 
     servicer.on_echo, servicer.on_converse = work, session
     server.add(servicer)
+    if mode == "frozen":
+
+        async def frozen() -> None:
+            while not gc.get_freeze_count():
+                await asyncio.sleep(0.02)
+            print("frozen", flush=True)
+
+        server.spawn(frozen(), name="watch of the collector")
     if mode == "slow-start":
         print("building", flush=True)
         await asyncio.Event().wait()

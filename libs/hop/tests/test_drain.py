@@ -155,6 +155,14 @@ async def test_a_process_that_is_told_to_stop_while_it_starts_stops(process):
     assert not [record for record in server.log if record["event"] == "listening"]
 
 
+async def test_once_it_serves_collections_leave_alone_what_it_started_with(process):
+    server = await process("frozen")
+    await server.event("serving")
+    await server.event("frozen")
+    server.signal()
+    assert await server.status() == 0
+
+
 async def test_a_thread_that_never_ends_does_not_keep_the_process(process):
     server = await process("stuck-thread")
     await server.event("serving")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ import structlog
 import uvloop
 
 from trunkline_hop import logs
-from trunkline_hop.server import Build, running
+from trunkline_hop.server import Build, Server, running
 from trunkline_hop.settings import CannotStart, SettingsT, load
 
 logger = structlog.get_logger("trunkline_hop")
@@ -78,9 +79,21 @@ async def _run(
 ) -> None:
     async with running(name, settings, build) as server:
         started.set()
+        server.spawn(_settle(server), name="settle")
         logger.info("listening", port=server.port, monitoring_port=server.monitoring_port)
         stopping = asyncio.get_running_loop().create_task(stop.wait())
         server.failed.add_done_callback(lambda _: stop.set())
         await stopping
         if server.failed.done():
             server.failed.result()
+
+
+async def _settle(server: Server) -> None:
+    """Once it serves, keeps what the process has loaded out of garbage collection.
+
+    Modules, models and descriptors live as long as the process: 100,000 objects in ranking. A full collection walks
+    all of them, for 75 ms in which no call is answered, and finds nothing.
+    """
+    await server.served.wait()
+    gc.collect()
+    gc.freeze()

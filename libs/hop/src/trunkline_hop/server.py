@@ -60,6 +60,8 @@ class Server:
         self.health = health.Health()
         # Deadlines are the transport's and run on the machine's clock, whatever clock the domain is given.
         self.admission = Admission(settings.concurrency_limit, settings.queue_limit, settings.queue_ttl_s)
+        self.served = asyncio.Event()
+        """Set once it was SERVING."""
         self.draining = asyncio.Event()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.failed.add_done_callback(lambda failed: failed.cancelled() or failed.exception())
@@ -167,6 +169,8 @@ class Server:
             if last.get("") != ready:
                 waiting = [name for name, check in self._readiness.items() if not check()]
                 logger.info("serving" if ready else "not serving", waiting_for=waiting, port=self.port)
+            if ready:
+                self.served.set()
             last = states
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._refresh.wait(), _READINESS_INTERVAL_S)
