@@ -14,7 +14,7 @@ from trunkline_local.processes import Answer, Command
 from trunkline_local.state import Health, ProcessState
 
 STARTING_POLL_S = 0.05
-SERVING_POLL_S = 2.0
+SERVING_POLL_S = 1.0
 """A process that ends is noticed at once, and one that hangs is given longer than this anyway."""
 LOG_LINES = 12
 
