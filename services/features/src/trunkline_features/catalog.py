@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import dataclasses
 import uuid
 from collections.abc import Callable, Sequence
@@ -14,12 +13,12 @@ from typing import Protocol
 from trunkline_features import views
 from trunkline_features.online import StoreDown
 from trunkline_features.plan import Plans
-from trunkline_features.views import NAME, FeatureView, Views
+from trunkline_features.views import FeatureView, Views
 from trunkline_hop.clock import Clock
-from trunkline_hop.errors import AlreadyExists, BadRequest, Conflict, Unavailable
+from trunkline_hop.errors import AlreadyExists, Conflict, Unavailable
+from trunkline_hop.pages import page
 
-PAGE_SIZE = 50
-PAGE_SIZE_LIMIT = 1000
+_LIST = ("views",)
 _COMMIT_ATTEMPTS = 20
 
 
@@ -129,11 +128,8 @@ class Catalog:
             BadRequest: a token that no page gave.
             Unavailable: STORE_UNREACHABLE.
         """
-        after = _read_token(page_token)
-        size = min(page_size or PAGE_SIZE, PAGE_SIZE_LIMIT)
-        found = [view for view in (await self._current()).by_id.values() if view.id > after]
-        page = found[:size]
-        return page, _token(page[-1].id) if len(found) > size else ""
+        found = list((await self._current()).by_id.values())
+        return page(found, lambda view: view.id, page_size, page_token, _LIST)
 
     async def create(self, wanted: FeatureView, mutation: Mutation) -> FeatureView:
         """Declares a view.
@@ -249,17 +245,3 @@ def _check_etag(current: FeatureView, etag: str) -> None:
 
 def _unique() -> str:
     return uuid.uuid4().hex
-
-
-def _token(last: str) -> str:
-    return base64.urlsafe_b64encode(last.encode()).decode()
-
-
-def _read_token(token: str) -> str:
-    try:
-        last = base64.b64decode(token, altchars=b"-_", validate=True).decode()
-    except ValueError:
-        last = "?"
-    if token and not NAME.fullmatch(last):
-        raise BadRequest.field("page_token", "must be a `next_page_token` of this method")
-    return last

@@ -11,8 +11,9 @@ from pydantic import TypeAdapter
 
 from trunkline_hop.clock import Clock
 from trunkline_hop.errors import AlreadyExists, BadRequest, Conflict
+from trunkline_hop.pages import page_cursor, page_size, page_token
 from trunkline_registry.names import model_name, unknown_model
-from trunkline_registry.pages import Page, Rows, page_cursor, page_size, page_token
+from trunkline_registry.pages import Page, Rows
 from trunkline_registry.requests import Answers, RequestKey, once
 from trunkline_registry.store import Store
 from trunkline_registry.texts import check_labels, check_text

@@ -12,11 +12,12 @@ from pydantic import TypeAdapter
 
 from trunkline_hop.clock import Clock
 from trunkline_hop.errors import BadRequest
+from trunkline_hop.pages import page_cursor, page_size, page_token
 from trunkline_registry.artifacts import Artifacts
 from trunkline_registry.formats import Format
 from trunkline_registry.models import Model, check_etag
 from trunkline_registry.names import model_name, unknown_model, unknown_version, version_name
-from trunkline_registry.pages import Page, Rows, page_cursor, page_size, page_token
+from trunkline_registry.pages import Page, Rows
 from trunkline_registry.requests import Answers, RequestKey, once
 from trunkline_registry.stages import Stage, check_transition
 from trunkline_registry.store import Store

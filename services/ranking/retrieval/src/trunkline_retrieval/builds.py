@@ -13,7 +13,8 @@ import structlog
 
 from trunkline_hop.clock import Clock
 from trunkline_hop.errors import Fault, NotAllowed, NotFound
-from trunkline_retrieval import files, pages
+from trunkline_hop.pages import page
+from trunkline_retrieval import files
 from trunkline_retrieval.build import BuildCancelled, BuildFailed, build
 from trunkline_retrieval.log import Gone
 from trunkline_retrieval.manifest import Manifest
@@ -73,7 +74,8 @@ class Builds:
             found = await files.thread(self.replica.shelf.builds)
             current = await files.thread(self.replica.shelf.current)
         order = sorted(found.values(), key=_age, reverse=True)
-        return pages.page([self._seen(each, current) for each in order], _age, page_size, page_token)
+        seen = [self._seen(each, current) for each in order]
+        return page(seen, _age, page_size, page_token, ("snapshots", self.replica.index.uid))
 
     async def start(self, request_id: str = "", *, hold: bool = False) -> Build:
         """Begins to build a snapshot of all that was written so far.

@@ -13,7 +13,8 @@ import structlog
 
 from trunkline_hop.clock import Clock
 from trunkline_hop.errors import AlreadyExists
-from trunkline_retrieval import files, pages
+from trunkline_hop.pages import page
+from trunkline_retrieval import files
 from trunkline_retrieval.builds import Builds
 from trunkline_retrieval.device import Device
 from trunkline_retrieval.index import Index
@@ -116,7 +117,7 @@ class Indexes:
         Raises:
             BadRequest: a token that no page gave.
         """
-        return pages.page(self.open, lambda each: each.replica.index.id, page_size, page_token)
+        return page(self.open, lambda each: each.replica.index.id, page_size, page_token, ("indexes",))
 
     async def create(self, wanted: Index) -> Open:
         """Declares an index.

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline_hop.errors import BadRequest
-from trunkline_registry.pages import page_cursor, page_size, page_token
+from trunkline_hop.pages import page, page_cursor, page_size, page_token
 
+LIST = ("things",)
 queries = st.lists(st.text(), min_size=1, max_size=3)
 
 
@@ -40,3 +41,26 @@ def test_any_text_is_refused_without_breaking(text: str) -> None:
 
 def test_sizes_have_a_default_and_a_maximum() -> None:
     assert [page_size(n) for n in (0, 1, 1000, 1001, 2**31 - 1)] == [50, 1, 1000, 1000, 1000]
+
+
+@given(st.sets(st.text(min_size=1)), st.integers(0, 5), st.booleans())
+def test_pages_together_are_the_list(keys: set[str], size: int, down: bool) -> None:
+    everything = sorted(keys, reverse=down)
+    found: list[str] = []
+    token = ""
+    while True:
+        part, token = page(everything, str, size, token, LIST)
+        found += part
+        if not token:
+            break
+    assert found == everything
+
+
+@given(st.sets(st.text(min_size=1), min_size=4), st.booleans())
+def test_a_page_goes_on_where_the_one_before_ended_though_its_last_was_deleted(
+    keys: set[str], down: bool
+) -> None:
+    everything = sorted(keys, reverse=down)
+    first, token = page(everything, str, 2, "", LIST)
+    left = [each for each in everything if each != first[-1]]
+    assert list(page(left, str, 0, token, LIST)[0]) == everything[2:52]
