@@ -58,9 +58,9 @@ def distribution_of(module: str) -> str:
             return name
     if module.partition(".")[0] in OURS:
         return OURS[module.partition(".")[0]]
-    owners = INSTALLED.get(module.partition(".")[0], [])
-    assert owners, f"{module} is installed by nothing"
-    return normal(owners[0])
+    top = module.partition(".")[0]
+    # What is not installed here, because it has an environment of its own, is taken to be called like its module.
+    return normal(INSTALLED.get(top, [top])[0])
 
 
 def declarations(package: Path) -> tuple[str, set[str], set[str]]:

@@ -114,7 +114,7 @@ async def test_under_load_a_call_either_completes_or_never_reached_its_handler(p
         async def caller(name):
             for number in range(10_000):
                 try:
-                    reply = await stub.Echo(EchoRequest(text=f"{name}/{number}"), timeout=10)
+                    reply = await stub.Echo(EchoRequest(text=f"{name}/{number}"))
                 except grpc.aio.AioRpcError as error:
                     refusals.append(error)
                     return

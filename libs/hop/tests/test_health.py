@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from hop_conditions import BOUND_S, failure, until
 
 from trunkline.features.v1 import features_pb2
+from trunkline_hop.health import Health
 from trunkline_hop.server import running
 from trunkline_hop.settings import CannotStart, ServiceSettings
 
@@ -79,6 +80,26 @@ async def test_a_watch_sees_the_drain_and_does_not_hold_it_up():
     assert (await watch.read()).status == NOT_SERVING
     assert (await failure(watch.read())).code() is grpc.StatusCode.UNAVAILABLE
     await channel.close()
+
+
+async def test_a_watch_tells_the_last_status_however_soon_the_end_follows():
+    health = Health()
+    health.set("", True)
+    written = asyncio.Queue()
+
+    class Context:
+        async def write(self, answer):
+            await written.put(answer.status)
+
+        async def abort(self, code, details):
+            await written.put(code)
+
+    watching = asyncio.ensure_future(health.Watch(request(), Context()))
+    assert await written.get() == SERVING
+    health.drain()
+    health.end()
+    assert [await written.get(), await written.get()] == [NOT_SERVING, grpc.StatusCode.UNAVAILABLE]
+    await watching
 
 
 async def test_a_readiness_check_that_raises_ends_the_process(start):

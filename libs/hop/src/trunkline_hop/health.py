@@ -64,14 +64,15 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     async def Watch(self, request: Any, context: Any) -> None:
         """One service's status, and every change of it that lasts."""
-        last = None
-        while not self._ended:
-            changed = self._changed
+        last, ended = None, False
+        while not ended:
+            # Looked at before the status: the last one is told, however soon the end follows on it.
+            changed, ended = self._changed, self._ended
             status = self._statuses.get(request.service, _UNKNOWN)
             if status != last:
                 await context.write(health_pb2.HealthCheckResponse(status=status))
                 last = status
-            if changed is self._changed:
+            if not ended and changed is self._changed:
                 await changed.wait()
         await context.abort(grpc.StatusCode.UNAVAILABLE, "the server stops")
 
