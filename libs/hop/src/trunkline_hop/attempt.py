@@ -35,8 +35,12 @@ from trunkline_hop.upstream import Upstream, UpstreamMethod
 _REFUSALS = frozenset({"DRAINING", "LOADING"})
 _EARLY_S = 0.05
 """How long before our own end of a deadline its caller, whose clock started earlier, may have given up."""
-_LOST = "Stream removed"
-"""How the C core says that it closed a connection under a stream."""
+_LOST = {
+    grpc.StatusCode.UNKNOWN: "Stream removed",
+    grpc.StatusCode.INTERNAL: "Internal error from Core",
+}
+"""What the transport itself says, by its code, of a stream that it gave up: what came was no HTTP/2, or a message was
+being written when the connection broke. With details, a peer said it."""
 
 
 class Attempt:
@@ -171,12 +175,12 @@ def fault_of(error: grpc.aio.AioRpcError, upstream: Upstream) -> Fault:
     messages travel on to callers; it is a note on the exception.
 
     CANCELLED from the transport counts as UNAVAILABLE: nobody cancelled the call here, so a server that stops
-    dropped it, which gRPC does with calls that arrived and that it has not yet begun. So does UNKNOWN for a
-    stream that the transport gave up, because what came was no HTTP/2.
+    dropped it, which gRPC does with calls that arrived and that it has not yet begun. So does what the transport
+    says of a stream that it gave up, see `_LOST`.
     """
     trailers = tuple(error.trailing_metadata() or ())
     fault = from_rpc(error.code(), error.details(), trailers)
-    lost = error.code() is grpc.StatusCode.UNKNOWN and fault.message.startswith(_LOST)
+    lost = (error.details() or "").startswith(_LOST.get(error.code(), "\0"))
     if (isinstance(fault, Unavailable | Cancelled) or lost) and fault.details is None:
         final = fault.final
         fault = upstream.unreachable()
