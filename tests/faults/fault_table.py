@@ -46,6 +46,11 @@ class Row:
     def place(self) -> Place:
         return self.at, self.dependency, self.method, self.fault
 
+    @property
+    def untouched(self) -> bool:
+        """True when the fault changes nothing for the caller."""
+        return self.code == "OK" and not self.degraded
+
     def __str__(self) -> str:
         return f"{self.at}->{self.dependency} {self.fault}: {self.method}"
 
