@@ -234,7 +234,7 @@ async def test_a_version_that_is_refused_is_not_tried_again(registry, engine, ma
         await registry.serve(second)
         await until(lambda: states(store) == {"1": State.IN_FORCE, "2": State.REFUSED})
         assert "no output" in store.status()[1].error
-        assert not store._wanted
+        await until(lambda: not store._wanted)
         with pytest.raises(NotAllowed, match="MODEL_REFUSED"):
             await store.lease(second.name).__aenter__()
 
