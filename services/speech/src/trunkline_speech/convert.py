@@ -36,9 +36,6 @@ _TASKS: Final = MappingProxyType(
         pb.TASK_TRANSLATE: Task.TRANSLATE,
     }
 )
-_TASK_MESSAGES: Final = MappingProxyType(
-    {Task.TRANSCRIBE: pb.TASK_TRANSCRIBE, Task.TRANSLATE: pb.TASK_TRANSLATE}
-)
 _ENCODINGS: Final = MappingProxyType(
     {
         pb.AUDIO_ENCODING_UNSPECIFIED: Encoding.CONTAINER,
@@ -186,9 +183,9 @@ def duration(samples: int) -> Duration:
     return Duration(seconds=samples // RATE_HZ, nanos=samples % RATE_HZ * _NANOS_A_SAMPLE)
 
 
-def task_message(task: Task) -> pb.Task:
+def task_message(task: Task) -> pb.Task.ValueType:
     """A task as the contract has it."""
-    return _TASK_MESSAGES[task]
+    return pb.Task.Value(f"TASK_{task.name}")
 
 
 def _language(code: str) -> str:
@@ -225,7 +222,7 @@ def _configured(event: events.Configured) -> pb.Configured:
         options=pb.RecognitionOptions(
             model=told.model,
             language_code=told.language,
-            task=_TASK_MESSAGES[told.task],
+            task=task_message(told.task),
             word_times=told.word_times,
             max_speakers=told.max_speakers,
             hints=told.hints,
