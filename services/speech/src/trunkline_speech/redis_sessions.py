@@ -1,0 +1,1 @@
+"""Sessions in Redis: `RedisSessions(url, ttl_s=60, timeout_s=0.5)`, an async context manager, is a `SessionStore`."""
