@@ -10,6 +10,7 @@ from trunkline.features.v1 import features_pb2
 from trunkline.ranking.v1 import ranking_pb2
 from trunkline.registry.v1 import registry_pb2
 from trunkline.retrieval.v1 import retrieval_pb2
+from trunkline.speech.v1 import speech_pb2
 from trunkline_gateway.settings import Settings
 
 SERVICES: dict[str, ServiceDescriptor] = {
@@ -17,6 +18,7 @@ SERVICES: dict[str, ServiceDescriptor] = {
     "ranking": ranking_pb2.DESCRIPTOR.services_by_name["RankingService"],
     "registry": registry_pb2.DESCRIPTOR.services_by_name["RegistryService"],
     "retrieval": retrieval_pb2.DESCRIPTOR.services_by_name["VectorService"],
+    "speech": speech_pb2.DESCRIPTOR.services_by_name["SpeechService"],
 }
 """By the setting that holds their address."""
 

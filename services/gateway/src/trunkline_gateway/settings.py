@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from trunkline_hop.resolver import Target
 from trunkline_hop.settings import PREFIX, ServiceSettings
 
-ADDRESSES = ("features", "ranking", "registry", "retrieval")
+ADDRESSES = ("features", "ranking", "registry", "retrieval", "speech")
 """The settings that hold an address."""
 
 
@@ -30,6 +30,8 @@ class Settings(ServiceSettings):
     """Address of the model registry."""
     retrieval: str = ""
     """Address of the vector index."""
+    speech: str = ""
+    """Address of speech recognition."""
 
     @field_validator(*ADDRESSES)
     @classmethod
