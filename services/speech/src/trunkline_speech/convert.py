@@ -10,7 +10,9 @@ from google.protobuf.duration_pb2 import Duration
 
 from trunkline.speech.v1 import speech_pb2 as pb
 from trunkline_hop.errors import BadRequest
+from trunkline_modelstore import State
 from trunkline_speech import events
+from trunkline_speech.choice import Listed
 from trunkline_speech.config import (
     BOUNDS,
     AudioFormat,
@@ -22,6 +24,7 @@ from trunkline_speech.config import (
     SessionConfig,
     Update,
 )
+from trunkline_speech.offline import Recognised
 from trunkline_speech.recogniser import Task
 from trunkline_speech.transcript import RATE_HZ, Segment, Word
 
@@ -57,6 +60,15 @@ _DETECTORS: Final = MappingProxyType(
         pb.VOICE_DETECTOR_UNSPECIFIED: Detector.SILERO,
         pb.VOICE_DETECTOR_SILERO: Detector.SILERO,
         pb.VOICE_DETECTOR_WEBRTC: Detector.WEBRTC,
+    }
+)
+_STATES: Final = MappingProxyType(
+    {
+        State.LOADING: pb.MODEL_STATE_LOADING,
+        State.READY: pb.MODEL_STATE_READY,
+        State.IN_FORCE: pb.MODEL_STATE_IN_FORCE,
+        State.FAILED: pb.MODEL_STATE_FAILED,
+        State.REFUSED: pb.MODEL_STATE_REFUSED,
     }
 )
 _REASONS: Final = MappingProxyType(
@@ -160,18 +172,43 @@ def segment(found: Segment, word_times: bool) -> pb.Segment:
     )
 
 
+def recognised(found: Recognised, word_times: bool) -> pb.RecognizeResponse:
+    """What was said in a recording."""
+    return pb.RecognizeResponse(
+        segments=[segment(each, word_times) for each in found.segments],
+        text=" ".join(each.text for each in found.segments),
+        language_code=found.language,
+        audio_duration=duration(found.samples),
+        provenance=_provenance(found),
+    )
+
+
+def listed(model: Listed) -> pb.LoadedModel:
+    """A model, or an engine."""
+    return pb.LoadedModel(
+        name=model.name,
+        digest=model.digest,
+        state=_STATES[model.state],
+        error=model.error,
+        engine=model.engine,
+        devices=[
+            pb.Device(name=each.name, active=each.active, error=each.error, pipelines=each.pipelines)
+            for each in model.devices
+        ],
+        language_codes=model.languages,
+        size_bytes=model.size_bytes,
+        window=duration(model.window) if model.window else None,
+        word_times=model.word_times,
+        tasks=[task_message(task) for task in model.tasks],
+    )
+
+
 def said(event: events.Said, word_times: bool) -> pb.StreamingRecognizeResponse:
     """One event of a session."""
     name, message = _EVENTS[type(event.event)](event.event, word_times)
     return pb.StreamingRecognizeResponse(
         sequence=event.sequence,
-        provenance=pb.Provenance(
-            model_version=event.model_version,
-            digest=event.digest,
-            engine=event.engine,
-            device=event.device,
-            degradations=event.degradations,
-        ),
+        provenance=_provenance(event),
         audio_time=duration(event.heard),
         audio_needed_from=duration(event.needed_from),
         **{name: message},
@@ -200,6 +237,16 @@ def _parameters(base: Parameters, message: pb.StreamingParameters) -> Parameters
             value = getattr(message, field)
             given[name] = value if name == field else value.seconds + value.nanos / 1e9
     return base.changed(**given)
+
+
+def _provenance(made: Recognised | events.Said) -> pb.Provenance:
+    return pb.Provenance(
+        model_version=made.model_version,
+        digest=made.digest,
+        engine=made.engine,
+        device=made.device,
+        degradations=made.degradations,
+    )
 
 
 def _word(word: Word) -> pb.Word:
