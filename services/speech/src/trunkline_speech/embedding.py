@@ -11,22 +11,40 @@ from numpy.typing import NDArray
 from trunkline_speech.recogniser import Samples
 
 Vectors = NDArray[np.float32]
-"""[pieces, dimension], each of length 1: the cosine of two says how alike their voices are."""
+"""[pieces, dimension]. A vector also knows how much speech it stands for."""
+Distances = NDArray[np.float64]
+"""[left, right], from 0."""
 
 
 class Embedding(Protocol):
-    """Turns speech into vectors that lie close together where one person speaks. Safe to call from several threads."""
+    """Turns pieces of speech into vectors, and knows how far apart two of them are.
+
+    It keeps nothing of what it hears, and is called from several threads at once.
+    """
 
     @property
     def name(self) -> str:
-        """What made a vector: vectors of different names are never compared."""
+        """What made a vector: those of different names cannot be compared."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
         ...
 
     @property
     def threshold(self) -> float:
-        """Two voices whose cosine is below are two people."""
+        """Vectors further apart are of two people."""
         ...
 
     def embed(self, pieces: Sequence[Samples]) -> Vectors:
-        """A vector for each piece of speech. Blocks: it is called in a thread."""
+        """A vector for each piece of speech, whatever its length. Blocks: call it in a thread."""
+        ...
+
+    def pool(self, vectors: Vectors) -> Vectors:
+        """[dimension]: the one vector of several pieces by one person."""
+        ...
+
+    def distances(self, left: Vectors, right: Vectors) -> Distances:
+        """How far each on the left is from each on the right."""
         ...

@@ -1,0 +1,101 @@
+"""Where one person stops and another one begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from trunkline_speech.embedding import Distances, Embedding, Vectors
+from trunkline_speech.recogniser import Samples
+from trunkline_speech.transcript import RATE_HZ, Word
+
+_GAP: Final = RATE_HZ * 3 // 10
+"""Silence between two words that breaks a span of speech."""
+_WINDOW: Final = RATE_HZ * 3 // 2
+_STEP: Final = RATE_HZ // 4
+_LEAST: Final = RATE_HZ // 2
+"""No turn inside a span is shorter."""
+_LONGEST: Final = 30 * RATE_HZ
+"""Longer spans are looked at in parts, so that their distances fit into memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One person speaks."""
+
+    start: int
+    end: int
+
+    @property
+    def seconds(self) -> float:
+        """How long."""
+        return (self.end - self.start) / RATE_HZ
+
+    def overlap(self, word: Word) -> int:
+        """Samples of the word within it; less than 0 when there are none, by how far it is away."""
+        return min(self.end, word.end) - max(self.start, word.start)
+
+
+def spans(words: Sequence[Word], length: int) -> list[Turn]:
+    """Speech without a pause, in order, from words in audio so long."""
+    found: list[Turn] = []
+    for word in words:
+        start, end = max(0, word.start), min(word.end, length)
+        if start >= end:
+            continue
+        if found and start - found[-1].end < _GAP:
+            found[-1] = Turn(found[-1].start, max(found[-1].end, end))
+        else:
+            found.append(Turn(start, end))
+    return found
+
+
+def turns(embedding: Embedding, samples: Samples, words: Sequence[Word]) -> list[Turn]:
+    """The turns of the speech in which the words are, in order.
+
+    A change of speakers is where the second before and the second after are furthest apart, and further than one
+    person's would be (as DISTBIC, Delacourt and Wellekens 2000, with the embedding's own distance).
+
+    Args:
+        samples: the audio.
+        words: in order, counted from its first sample.
+    """
+    found: list[Turn] = []
+    for span in spans(words, len(samples)):
+        for start in range(span.start, span.end, _LONGEST):
+            part = Turn(start, min(start + _LONGEST, span.end))
+            found += [
+                Turn(*edges)
+                for edges in pairwise([part.start, *_changes(embedding, samples, part), part.end])
+            ]
+    return found
+
+
+def embed(embedding: Embedding, samples: Samples, found: Sequence[Turn]) -> Vectors:
+    """A vector for each turn."""
+    return embedding.embed([samples[turn.start : turn.end] for turn in found])
+
+
+def _changes(embedding: Embedding, samples: Samples, span: Turn) -> list[int]:
+    at = list(range(span.start + _LEAST, span.end - _LEAST + 1, _STEP))
+    if not at:
+        return []
+    before = embedding.embed([samples[max(span.start, moment - _WINDOW) : moment] for moment in at])
+    after = embedding.embed([samples[moment : min(span.end, moment + _WINDOW)] for moment in at])
+    apart = np.diagonal(embedding.distances(before, after))
+    return _peaks(at, apart, embedding.threshold)
+
+
+def _peaks(at: Sequence[int], apart: Distances, threshold: float) -> list[int]:
+    """The moments at which it is furthest, no two of them closer than the least turn."""
+    chosen: list[int] = []
+    for index in np.argsort(-apart, kind="stable"):
+        if apart[index] <= threshold:
+            break
+        if all(abs(at[index] - other) >= _WINDOW // 2 for other in chosen):
+            chosen.append(at[index])
+    return sorted(chosen)
