@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from speakers import LETTER_S, Mute, Tones
 
-from trunkline_phrases import templates
+from trunkline_phrases import templates, words, words_of
 from trunkline_whisper_micro import clips, voices
 from trunkline_whisper_micro.clips import WINDOW_S, Clip, Segment
 from trunkline_whisper_micro.espeak import Word
@@ -50,6 +50,15 @@ def test_training_hears_one_sentence_two_pieces_and_nobody(speaker):
     assert {0, 1, 2} == {len(clip.segments) for clip in drawn}
     assert any(not clip.voice for clip in drawn)
     assert any(clip.text and clip.text not in speaker.texts and len(clip.segments) == 1 for clip in drawn)
+
+
+def test_shuffled_words_are_those_of_the_training_split(speaker):
+    rng = Random(1)
+    known = {word for template in templates("train") for word in words_of(template, "en")}
+    for _ in range(60):
+        clip = clips.draw(rng, "en", speaker, shuffle=True)
+        assert not clip.templates
+        assert {word for text in speaker.texts for word in words(text, "en")} <= known
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])

@@ -13,6 +13,7 @@ from trunkline_phrases import Language, Part, sample
 from trunkline_whisper_micro import augment, noises, voices
 from trunkline_whisper_micro.espeak import Speech, Word
 from trunkline_whisper_micro.noises import RATE_HZ, Sound
+from trunkline_whisper_micro.shuffle import shuffled
 
 WINDOW_S: Final = 8.0
 """What the model hears at once."""
@@ -53,7 +54,7 @@ class Clip:
     segments: tuple[Segment, ...]
     """None where nobody speaks."""
     templates: tuple[str, ...]
-    """The ids of the phrases' templates."""
+    """The ids of the phrases' templates; none of shuffled words."""
     voice: str
     words_per_minute: int
 
@@ -62,12 +63,15 @@ class Clip:
         return " ".join(segment.text for segment in self.segments)
 
 
-def draw(rng: Random, language: Language, speaker: Speaker) -> Clip:
-    """A clip for training: one sentence or two, whole or cut anywhere, or none; recorded in some way."""
+def draw(rng: Random, language: Language, speaker: Speaker, shuffle: bool = False) -> Clip:
+    """A clip for training: one sentence or two, whole or cut anywhere, or none; recorded in some way.
+
+    With `shuffle` the words of the sentences are of any order.
+    """
     numbers = np.random.default_rng(rng.getrandbits(64))
     if rng.random() < _SILENT:
         return _silent(rng, numbers, language)
-    clip = say(rng, language, "train", 2 if rng.random() < _TWO else 1, speaker)
+    clip = say(rng, language, "train", 2 if rng.random() < _TWO else 1, speaker, shuffle)
     if rng.random() < _CUT:
         duration_s = len(clip.samples) / RATE_HZ
         first = rng.uniform(0.0, 0.6) * duration_s if rng.random() < 0.4 else 0.0
@@ -87,24 +91,30 @@ def draw_held_out(rng: Random, language: Language, part: Part, speaker: Speaker,
     return replace(clip, samples=augment.record(clip.samples, conditions, numbers))
 
 
-def say(rng: Random, language: Language, part: Part, sentences: int, speaker: Speaker) -> Clip:
+def say(
+    rng: Random, language: Language, part: Part, sentences: int, speaker: Speaker, shuffle: bool = False
+) -> Clip:
     """Sentences of a part of the phrases' split, one after the other in one voice, with silence around."""
     voice = voices.draw(rng, language, part)
     segments: list[Segment] = []
     templates: list[str] = []
     pieces: list[Sound] = [_silence(_pause(rng))]
     while len(segments) < sentences:
-        sentence = sample(rng, part, (language,))
-        speech = speaker.say(sentence.texts[language], voice)
+        if shuffle:
+            text = shuffled(rng, language)
+        else:
+            sentence = sample(rng, part, (language,))
+            text = sentence.texts[language]
+            templates.append(sentence.template)
+        speech = speaker.say(text, voice)
         sound = to_rate(speech.samples, speech.rate_hz)
         if not speech.words or not sound.any():
-            raise ValueError(f"{voice.name} says nothing for {sentence.texts[language]!r}")
+            raise ValueError(f"{voice.name} says nothing for {text!r}")
         offset_s = sum(map(len, pieces)) / RATE_HZ
         words = tuple(
             Word(word.text, word.start_s + offset_s, word.end_s + offset_s) for word in speech.words
         )
         segments.append(Segment(words, words[-1].end_s))
-        templates.append(sentence.template)
         pieces += [sound, _silence(_pause(rng))]
     return Clip(
         np.concatenate(pieces),

@@ -126,13 +126,16 @@ def write_shard(
     count: int | None = None,
     speaker: clips.Speaker | None = None,
 ) -> None:
-    """Synthesises and writes one shard; its labels last, so that it is whole when they are there."""
+    """Synthesises and writes one shard; its labels last, so that it is whole when they are there.
+
+    Every second shard of what training hears is of shuffled words.
+    """
     rng = Random(f"{plan.seed} {language} {number}" if part == "train" else f"{plan.seed} {part} {language}")
     speaker = speaker or espeak()
     frames, lines = [], []
     for _ in range(count or (SHARD if part == "train" else VALIDATED)):
         if part == "train":
-            clip = clips.draw(rng, language, speaker)
+            clip = clips.draw(rng, language, speaker, shuffle=number % 2 == 1)
         else:
             clip = clips.draw_held_out(rng, language, part, speaker)
         label = Label.of(clip, plan.tokens)
