@@ -49,6 +49,11 @@ class Block:
 class Decoder(Protocol):
     """Decodes one stream. The iterators must be exhausted before the next call."""
 
+    @property
+    def promised_s(self) -> float | None:
+        """How long the audio is by its own header; None while that is unknown. Nothing relies on it being true."""
+        ...
+
     def feed(self, data: bytes) -> Iterator[Block]:
         """What the next bytes complete.
 
@@ -70,6 +75,16 @@ class Decoder(Protocol):
         ...
 
 
+def unknown_format(remedy: str) -> BadRequest:
+    """Nothing here reads such audio."""
+    return BadRequest(
+        f"the format of the audio is unknown: {remedy}",
+        [FieldViolation("audio", remedy)],
+        reason="AUDIO_FORMAT_UNKNOWN",
+        metadata={"field": "audio"},
+    )
+
+
 def undecodable(remedy: str) -> BadRequest:
     """The audio cannot be decoded."""
     return BadRequest(
@@ -78,6 +93,16 @@ def undecodable(remedy: str) -> BadRequest:
         reason="AUDIO_UNDECODABLE",
         metadata={"field": "audio"},
     )
+
+
+def check_rate(rate_hz: int) -> None:
+    """Whether a header's rate is one of sound: one sample a second would swell to 16,000.
+
+    Raises:
+        BadRequest: AUDIO_UNDECODABLE.
+    """
+    if not LEAST_RATE_HZ <= rate_hz <= 192_000:
+        raise undecodable(f"its header says {rate_hz} samples a second; send 8000 to 192000")
 
 
 def check_format(audio: AudioFormat) -> None:
@@ -128,29 +153,49 @@ def _scaled(samples: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
 
 
 class RawDecoder:
-    """Interleaved samples without a header."""
+    """Interleaved samples without a header.
 
-    def __init__(self, audio: AudioFormat) -> None:
-        self._type = np.dtype("<i2" if audio.encoding is Encoding.LINEAR16 else "<f4")
-        self._channels = audio.channels
-        self._rate_hz = audio.rate_hz
+    Args:
+        kind: `u1`, `i2`, `i3`, `i4`, `f4` or `f8`: unsigned, signed or float, and the bytes of a sample; little-endian.
+        channels: samples of one moment.
+        rate_hz: moments a second.
+    """
+
+    promised_s: float | None = None
+
+    def __init__(self, kind: str, channels: int, rate_hz: int) -> None:
+        self._kind = kind
+        self._width = int(kind[1])
+        self._channels = channels
+        self._rate_hz = rate_hz
         self._rest = b""
 
+    @classmethod
+    def of(cls, audio: AudioFormat) -> RawDecoder:
+        """For LINEAR16 and FLOAT32."""
+        return cls("i2" if audio.encoding is Encoding.LINEAR16 else "f4", audio.channels, audio.rate_hz)
+
     def feed(self, data: bytes) -> Iterator[Block]:
-        width = self._type.itemsize * self._channels
+        size = self._width * self._channels
         data = self._rest + data
-        whole = len(data) - len(data) % width
+        whole = len(data) - len(data) % size
         self._rest = data[whole:]
-        for start in range(0, whole, BLOCK * width):
-            size = min(BLOCK * width, whole - start)
-            values = np.frombuffer(data, self._type, size // self._type.itemsize, start)
+        for start in range(0, whole, BLOCK * size):
+            values = self._values(data[start : min(start + BLOCK * size, whole)])
             yield block_of(values.reshape(-1, self._channels), self._rate_hz)
 
     def finish(self) -> Iterator[Block]:
         if self._rest:
             self._rest = b""
-            silence = np.zeros(1, np.float32)
-            yield Block(silence, self._rate_hz, (Gap(0, 1, DropReason.UNDECODABLE),))
+            yield Block(np.zeros(1, np.float32), self._rate_hz, (Gap(0, 1, DropReason.UNDECODABLE),))
 
     def close(self) -> None:
         self._rest = b""
+
+    def _values(self, data: bytes) -> npt.NDArray[np.generic]:
+        if self._kind != "i3":
+            return np.frombuffer(data, f"<{self._kind}")
+        # The upper three bytes of 32 bits: the same value, 256 times as large, in a type that there is.
+        widened = np.zeros((len(data) // 3, 4), np.uint8)
+        widened[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+        return widened.view("<i4").reshape(-1)

@@ -18,7 +18,9 @@ class Resampler:
     """
 
     def __init__(self, rate_hz: int) -> None:
-        self._stream = None if rate_hz == RATE_HZ else soxr.ResampleStream(rate_hz, RATE_HZ, 1, "float32", "HQ")
+        self._stream = (
+            None if rate_hz == RATE_HZ else soxr.ResampleStream(rate_hz, RATE_HZ, 1, "float32", "HQ")
+        )
 
     def feed(self, samples: Samples) -> Samples:
         """What the next samples complete, at 16 kHz."""
