@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from trunkline_hop.errors import BadRequest, Fault, FieldViolation, NotFound, Unavailable
+from trunkline_hop.errors import Fault, NotFound, Unavailable
 from trunkline_modelstore.lease import Lease
 from trunkline_modelstore.residents import Resident
 from trunkline_modelstore.status import State, Status
 from trunkline_speech.config import Options
+from trunkline_speech.fit import fits, unfit
 from trunkline_speech.recogniser import Device, Recogniser, Task
 
 FALLBACK: Final = "fallback_engine"
@@ -97,11 +98,11 @@ class Recognisers:
             Overloaded: no room for a version that is asked for by name.
         """
         if options.model.startswith(_ENGINES):
-            yield self._fitting(self._engine(options.model), options)
+            yield _fitting(self._engine(options.model), options)
             return
         if options.model:
             async with self._models.lease(options.model) as lease:
-                yield self._fitting(_working(lease.model), options)
+                yield _fitting(_working(lease.model), options)
             return
         missing: Fault | None = None
         for name in self._names:
@@ -113,7 +114,7 @@ class Recognisers:
             try:
                 if not _works(lease.model):
                     missing = missing or _lost(lease.version)
-                elif not _misfit(lease.model, options):
+                elif fits(lease.model, options.language, options.task):
                     yield lease.model
                     return
             finally:
@@ -152,17 +153,12 @@ class Recognisers:
     def _engine_for(self, options: Options, missing: Fault | None) -> Recogniser:
         """The engine where no model is, `missing` saying why one that might have served is not there."""
         for engine in self._engines.values():
-            if not _misfit(engine, options):
+            if fits(engine, options.language, options.task):
                 return engine.standing_in() if missing else engine
         if missing is not None:
             raise missing
         every = [resident.model for name in self._names if (resident := self._models.find(name))]
-        raise _unfit(options, [*every, *self._engines.values()])
-
-    def _fitting(self, recogniser: Recogniser, options: Options) -> Recogniser:
-        if _misfit(recogniser, options):
-            raise _unfit(options, [recogniser])
-        return recogniser
+        raise unfit(options.language, options.task, [*every, *self._engines.values()])
 
     def _version(self, status: Status) -> Listed:
         resident = self._models.find(status.version)
@@ -190,6 +186,12 @@ def _listed(
     )
 
 
+def _fitting(recogniser: Recogniser, options: Options) -> Recogniser:
+    if not fits(recogniser, options.language, options.task):
+        raise unfit(options.language, options.task, [recogniser])
+    return recogniser
+
+
 def _works(recogniser: Recogniser) -> bool:
     return any(device.active for device in recogniser.devices)
 
@@ -202,33 +204,3 @@ def _working(recogniser: Recogniser) -> Recogniser:
 
 def _lost(version: str) -> Unavailable:
     return Unavailable("DEVICE_LOST", f"{version} has no device left", metadata={"model": version})
-
-
-def _misfit(recogniser: Recogniser, options: Options) -> bool:
-    language = bool(options.language) and options.language not in recogniser.languages
-    return language or options.task not in recogniser.tasks
-
-
-def _unfit(options: Options, there: Sequence[Recogniser]) -> BadRequest:
-    """What to say where nobody of `there` has both the language and the task."""
-    languages = sorted({language for each in there for language in each.languages})
-    if options.language and options.language not in languages:
-        wanted = f"{options.language} is not among the languages here: {', '.join(languages) or 'none'}"
-        return BadRequest(
-            f"options.language_code: {wanted}",
-            [FieldViolation("options.language_code", wanted)],
-            reason="LANGUAGE_UNSUPPORTED",
-            metadata={"language": options.language, "languages": ",".join(languages)},
-        )
-    tasks = sorted({task.value for each in there if _hears(each, options.language) for task in each.tasks})
-    wanted = f"nobody here can {options.task.value} that; there is {', '.join(tasks) or 'nothing'}"
-    return BadRequest(
-        f"options.task: {wanted}",
-        [FieldViolation("options.task", wanted)],
-        reason="TASK_UNSUPPORTED",
-        metadata={"task": options.task.value, "tasks": ",".join(tasks)},
-    )
-
-
-def _hears(recogniser: Recogniser, language: str) -> bool:
-    return not language or language in recogniser.languages
