@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeAlias
 
@@ -22,7 +22,7 @@ class Frame(Protocol):
 
     @property
     def samples(self) -> Samples:
-        """[512]; the last one of a session may be shorter."""
+        """[512]"""
         ...
 
     @property
@@ -34,15 +34,20 @@ class Frame(Protocol):
 class Ear(Protocol):
     """Turns the bytes of one stream into frames, in order and without gaps, whatever the bytes' cut."""
 
-    async def hear(self, data: bytes) -> Sequence[Frame | AudioDropped]:
-        """The frames that are complete now.
+    @property
+    def heard(self) -> int:
+        """Position after the last sample: the last frame may be filled up with silence."""
+        ...
+
+    def hear(self, data: bytes) -> AsyncIterator[Frame | AudioDropped]:
+        """The frames that the next bytes complete. To be read to its end.
 
         Raises:
             BadRequest: this is no audio.
         """
         ...
 
-    async def finish(self) -> Sequence[Frame | AudioDropped]:
+    def finish(self) -> AsyncIterator[Frame | AudioDropped]:
         """What is left when no more bytes come.
 
         Raises:
@@ -58,7 +63,7 @@ class Ear(Protocol):
 class Diarizer(Protocol):
     """Tells the speakers of one session apart."""
 
-    async def tag(self, samples: Samples, start: int, words: Sequence[Word]) -> Sequence[Word]:
+    async def tag(self, samples: Samples, start: int, words: tuple[Word, ...]) -> tuple[Word, ...]:
         """The words with their speakers.
 
         Args:
