@@ -34,3 +34,16 @@ class Mute:
 
     def say(self, text, voice):
         return Speech(np.zeros(0, np.int16), RATE_HZ, ())
+
+
+_said = 0
+
+
+class Drifting(Tones):
+    """As eSpeak: what it says depends on how much was said in its process before."""
+
+    def say(self, text, voice):
+        global _said
+        _said += 1
+        speech = super().say(text, voice)
+        return Speech(np.roll(speech.samples, _said), speech.rate_hz, speech.words)

@@ -39,6 +39,16 @@ def test_a_plan_gives_the_same_shard_again(made, tmp_path, tokens, speaker):
     assert (tmp_path / "es-00000.jsonl").read_bytes() != (made / "es-00000.jsonl").read_bytes()
 
 
+def test_a_shard_is_the_same_whatever_was_made_before_it(tmp_path, tokens):
+    from speakers import Drifting
+
+    first, later = tmp_path / "first", tmp_path / "later"
+    assert corpus.make(first, Plan(7, tokens), ("es",), 0, 1, Drifting) == 1
+    assert corpus.make(later, Plan(7, tokens), ("en", "es"), 0, 1, Drifting) == 2
+    for name in ("validation-es.npy", "validation-es.jsonl"):
+        assert (first / name).read_bytes() == (later / name).read_bytes()
+
+
 def test_batches_hold_clips_that_fit_and_none_twice(made):
     read = Corpus(made, ("en", "es"), 1)
     ceilings = (200, 400, 800)

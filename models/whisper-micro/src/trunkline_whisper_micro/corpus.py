@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import product
@@ -91,8 +91,17 @@ class Corpus:
                 waiting[ceiling] = []
 
 
-def make(place: Path, plan: Plan, languages: Sequence[Language], shards: int, workers: int) -> int:
+def make(
+    place: Path,
+    plan: Plan,
+    languages: Sequence[Language],
+    shards: int,
+    workers: int,
+    speaker: Callable[[], clips.Speaker] = espeak,
+) -> int:
     """Writes the shards that are not there yet, one a language to validate with too; returns how many those were.
+
+    `speaker` is called once in the process of each shard.
 
     Raises:
         ValueError: the directory holds a corpus of another plan.
@@ -107,9 +116,11 @@ def make(place: Path, plan: Plan, languages: Sequence[Language], shards: int, wo
     wanted += [("train", language, number) for number, language in product(range(shards), languages)]
     missing = [shard for shard in wanted if not (place / f"{_name(*shard)}.jsonl").is_file()]
     started = time.monotonic()
-    # Spawned, so that no process inherits a synthesiser or threads.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(write_shard, place, plan, *shard) for shard in missing]
+    # Spawned, so that no process inherits a synthesiser or threads; and anew for every shard, because what eSpeak
+    # says begins in the phase of the wave in which it ended what it said before, which nothing but a new process
+    # resets.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        running = [pool.submit(_write_shard, place, plan, shard, speaker) for shard in missing]
         for done, future in enumerate(as_completed(running), 1):
             future.result()
             seconds = time.monotonic() - started
@@ -154,6 +165,12 @@ def write_shard(
     unfinished = place / f"{name}.part"
     unfinished.write_text("".join(lines), encoding="utf-8")
     unfinished.replace(place / f"{name}.jsonl")
+
+
+def _write_shard(
+    place: Path, plan: Plan, shard: tuple[Part, Language, int], speaker: Callable[[], clips.Speaker]
+) -> None:
+    write_shard(place, plan, *shard, speaker=speaker())
 
 
 def _name(part: Part, language: Language, number: int) -> str:
