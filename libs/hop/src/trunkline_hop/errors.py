@@ -1,7 +1,8 @@
 """The errors of the suite: the one catalogue, free of gRPC types.
 
     Fault                code                 reasons
-      BadRequest         INVALID_ARGUMENT     MALFORMED_REQUEST, FIELD_INVALID
+      BadRequest         INVALID_ARGUMENT     MALFORMED_REQUEST, FIELD_INVALID, AUDIO_FORMAT_UNKNOWN,
+                                              AUDIO_UNDECODABLE, AUDIO_TOO_LONG
       NotFound           NOT_FOUND            MODEL_UNKNOWN, VERSION_UNKNOWN, ARTIFACT_UNKNOWN, VIEW_UNKNOWN,
                                               FEATURE_UNKNOWN, ENTITY_TYPE_UNKNOWN, INDEX_UNKNOWN,
                                               SNAPSHOT_UNKNOWN
