@@ -15,8 +15,6 @@ from trunkline_speech.config import Options
 from trunkline_speech.fit import fits, unfit
 from trunkline_speech.recogniser import Device, Recogniser, Task
 
-FALLBACK: Final = "fallback_engine"
-"""Degradation: the engine answers because no model that should is there."""
 _ENGINES: Final = "engines/"
 
 

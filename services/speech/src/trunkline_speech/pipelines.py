@@ -42,6 +42,10 @@ class Pipeline(Protocol[W_contra, R_co]):
         """
         ...
 
+    def close(self) -> None:
+        """Gives back what it holds. It is not used any more, and may be broken."""
+        ...
+
 
 class CannotOpen(Exception):
     """A device cannot be used. The text is for clients: it says why in words of this service."""
@@ -142,7 +146,7 @@ class Chain(Generic[W, R]):
             try:
                 return pipeline.run(work, stopped), device
             except Exception as error:
-                self._slots[slot] = None
+                self._drop(slot)
                 if device in self._errors:
                     continue  # Others found out first.
                 log.warning("a pipeline failed", recogniser=self.name, device=device, exc_info=error)
@@ -152,8 +156,9 @@ class Chain(Generic[W, R]):
                     return again, device
 
     def close(self) -> None:
-        """Gives the pipelines' memory back. Nothing runs any more."""
-        self._slots = [None] * len(self._slots)
+        """Closes every pipeline. Nothing runs any more."""
+        for slot in range(len(self._slots)):
+            self._drop(slot)
 
     def _again(self, slot: int, device: str, work: W, stopped: Callable[[], bool]) -> R | None:
         """What the work gives on a fresh pipeline; None when the device was taken out instead."""
@@ -165,6 +170,7 @@ class Chain(Generic[W, R]):
         try:
             result = fresh.run(work, stopped)
         except Exception as error:
+            _close(fresh)
             if self._proves(device):
                 raise Internal("INTERNAL", f"{self.name} fails on this work") from error
             self._take_out(device, "it failed twice in a row", error)
@@ -179,29 +185,38 @@ class Chain(Generic[W, R]):
 
     def _proves(self, device: str) -> bool:
         """True when a fresh pipeline on the device does what every one can."""
+        fresh: Pipeline[W, R] | None = None
         try:
-            self._open_on(device).run(self._probe, _never)
+            fresh = self._open_on(device)
+            fresh.run(self._probe, _never)
         except Exception as error:
             log.warning("a probe failed", recogniser=self.name, device=device, exc_info=error)
             return False
+        finally:
+            if fresh is not None:
+                _close(fresh)
         return True
 
     def _held(self, slot: int) -> tuple[str, Pipeline[W, R]]:
         """The pipeline of a slot on a device that works, opened if need be."""
-        held = self._slots[slot]
-        while held is None or held[0] in self._errors:
+        while (held := self._slots[slot]) is None or held[0] in self._errors:
+            self._drop(slot)
             if not (device := self.device):
-                self._slots[slot] = None
                 raise Unavailable(
                     "DEVICE_LOST", f"{self.name} has no device left", metadata={"model": self.name}
                 )
             try:
-                held = self._slots[slot] = (device, self._open_on(device))
+                self._slots[slot] = (device, self._open_on(device))
             except CannotOpen as error:
                 self._take_out(device, str(error))
             except Exception as error:
                 self._take_out(device, "it could not be opened", error)
         return held
+
+    def _drop(self, slot: int) -> None:
+        held, self._slots[slot] = self._slots[slot], None
+        if held is not None:
+            _close(held[1])
 
     def _take_out(self, device: str, why: str, error: Exception | None = None) -> None:
         with self._lock:
@@ -285,6 +300,14 @@ class Pool(Generic[W, R]):
         self._executor.shutdown()
         self.chain.close()
         self._meter.close()
+
+
+def _close(pipeline: Pipeline[W, R]) -> None:
+    try:
+        pipeline.close()
+    except Exception:
+        # It is out of use either way, and what it was used for goes on.
+        log.exception("a pipeline did not close")
 
 
 def _never() -> bool:

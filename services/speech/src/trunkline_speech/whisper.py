@@ -116,6 +116,10 @@ class OpenVinoPipeline:
         language = work.language or result.language.strip("<|>") or self._facts.languages[0]
         return Transcript(heard, language, degradations)
 
+    def close(self) -> None:
+        """See `Pipeline.close`: the memory goes with the last reference."""
+        self._pipeline = self._tokenizer = None
+
     def _asked(self, work: Piecework) -> tuple[dict[str, Any], tuple[str, ...]]:
         """What is asked of generate, and what of the work is not."""
         asked: dict[str, Any] = {"max_new_tokens": self._length}
