@@ -12,11 +12,12 @@ from datetime import timedelta
 from trunkline_hop.clock import Clock
 from trunkline_hop.errors import Overloaded, Unavailable
 from trunkline_speech.config import AudioFormat, SessionConfig
+from trunkline_speech.conversation import Parts, Resumed
 from trunkline_speech.keeper import Keeper
 from trunkline_speech.load import Load
 from trunkline_speech.parts import Choose, Diarize, Listen
 from trunkline_speech.segmenter import Mark
-from trunkline_speech.session import Parts, Resumed, Session
+from trunkline_speech.session import Session
 from trunkline_speech.snapshot import Kept, SessionStore, Snapshot, StoreDown, unknown
 
 _RETRY_AFTER = timedelta(seconds=2)
