@@ -308,8 +308,9 @@ class _Demuxer:
         if self._granule_base is None:
             self._granule_base = granule - self._produced
         missing = granule - self._granule_base - self._produced
-        # A second link of a chained stream begins at zero again.
-        if missing < -self.rate_hz or missing > LONGEST_GAP_S * self.rate_hz:
+        if missing < -self.rate_hz:  # The next link of a chained stream, which begins at zero.
+            self._granule_base = granule - self._produced
+        elif missing > LONGEST_GAP_S * self.rate_hz:
             self._granule_base = granule - self._produced
             yield self.unknown_loss()
         elif missing > self.rate_hz // 100:

@@ -35,7 +35,7 @@ class Pages:
     def __init__(self) -> None:
         self._data = bytearray()
         self._offset = 0
-        self._pages: deque[Page] = deque()
+        self._pages: deque[Page] = deque(maxlen=256)
         self._last: Page | None = None
 
     def passed(self, data: bytes) -> None:
