@@ -8,6 +8,7 @@ from trunkline_hop.errors import Overloaded
 from trunkline_modelstore.residents import Pin, Residents
 
 BUDGET = 100
+LIMIT = 4
 keys = st.integers(1, 8).map(lambda number: (f"models/m/versions/{number}", str(number)))
 sizes = st.integers(0, 60)
 pins = st.sampled_from(Pin)
@@ -17,16 +18,24 @@ class Versions(RuleBasedStateMachine):
     """`order` is the truth: [key, size, pin, leases], least recently used first; `gone` are retired and leased."""
 
     leases = Bundle("leases")
+    limit: int | None = None
 
     @initialize()
     def start(self):
-        self.residents = Residents(BUDGET)
+        self.residents = Residents(BUDGET, self.limit)
         self.order = []
         self.gone = []
         self.reserved = {}
 
     def used(self):
         return sum(entry[1] for entry in self.order + self.gone) + sum(self.reserved.values())
+
+    def count(self):
+        return len(self.order) + len(self.gone) + len(self.reserved)
+
+    def fits(self, size, victims):
+        few = self.limit is None or self.count() - len(victims) + 1 <= self.limit
+        return few and self.used() - sum(victim[1] for victim in victims) + size <= BUDGET
 
     def expected_victims(self, size, pin):
         """Who must go for a newcomer, or None when it cannot fit."""
@@ -35,12 +44,11 @@ class Versions(RuleBasedStateMachine):
             if least is Pin.CANDIDATE and pin is not Pin.PRODUCTION:
                 continue
             for entry in self.order:
-                if self.used() - sum(victim[1] for victim in victims) + size <= BUDGET:
+                if self.fits(size, victims):
                     return victims
                 if entry[2] is least and not entry[3]:
                     victims.append(entry)
-        fits = self.used() - sum(victim[1] for victim in victims) + size <= BUDGET
-        return victims if fits else None
+        return victims if self.fits(size, victims) else None
 
     def check_evicted(self, evicted, victims):
         assert [resident.key for resident in evicted] == [entry[0] for entry in victims]
@@ -135,10 +143,19 @@ class Versions(RuleBasedStateMachine):
     def bytes_are_those_of_who_is_there_and_within_the_budget(self):
         if hasattr(self, "residents"):
             assert self.residents.used_bytes == self.used() <= BUDGET
+            assert self.residents.count == self.count()
+            assert self.limit is None or self.count() <= self.limit
             assert [resident.key for resident in self.residents] == [entry[0] for entry in self.order]
 
 
+class FewVersions(Versions):
+    """The same with a limit on how many there may be, beside what they take."""
+
+    limit = LIMIT
+
+
 TestVersions = Versions.TestCase
+TestFewVersions = FewVersions.TestCase
 
 
 def test_what_can_never_fit_is_told_apart_from_what_does_not_fit_now():

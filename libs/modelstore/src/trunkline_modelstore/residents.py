@@ -1,4 +1,4 @@
-"""The versions in memory: who uses them, what they take of the byte budget, and which one goes first."""
+"""The versions in memory: who uses them, what they take of the budget, and which one goes first."""
 
 from __future__ import annotations
 
@@ -43,15 +43,19 @@ class Resident(Generic[M]):
 
 @dataclass(slots=True)
 class Residents(Generic[M]):
-    """Versions in memory under a byte budget. Synchronous: every method is one step on the event loop.
+    """Versions in memory under a budget. Synchronous: every method is one step on the event loop.
 
     What a method returns as pushed out is no longer counted, and the caller unloads it. A leased version
     is never pushed out, nor is one in production; a candidate only by one that goes into production.
     """
 
     budget_bytes: int
+    limit: int | None = None
+    """Most versions at once, whatever they take; None: as many as the bytes allow."""
     used_bytes: int = 0
     """Of residents, retired ones included, and of reservations. Never more than the budget."""
+    count: int = 0
+    """Of the same. Never more than the limit."""
     _held: OrderedDict[Key, Resident[M]] = field(default_factory=OrderedDict)
     """Least recently used first."""
     _reserved: dict[Key, int] = field(default_factory=dict)
@@ -65,11 +69,13 @@ class Residents(Generic[M]):
         evicted = self._make_room(key, size_bytes, pin)
         self._reserved[key] = size_bytes
         self.used_bytes += size_bytes
+        self.count += 1
         return evicted
 
     def cancel(self, key: Key) -> None:
         """Gives a reservation back."""
         self.used_bytes -= self._reserved.pop(key)
+        self.count -= 1
 
     def admit(self, key: Key, model: M, size_bytes: int, pin: Pin) -> tuple[Resident[M], list[Resident[M]]]:
         """Turns a reservation into a resident of its real size; also returns what was pushed out for it.
@@ -82,6 +88,7 @@ class Residents(Generic[M]):
         resident = Resident(key, model, size_bytes, pin)
         self._held[key] = resident
         self.used_bytes += size_bytes
+        self.count += 1
         return resident, evicted
 
     def find(self, key: Key) -> Resident[M] | None:
@@ -97,7 +104,7 @@ class Residents(Generic[M]):
         """Counts a user off. True when the resident was retired and this was the last: unload it."""
         resident.leases -= 1
         if resident.retired and not resident.leases:
-            self.used_bytes -= resident.size_bytes
+            self._forget(resident)
             return True
         return False
 
@@ -112,7 +119,7 @@ class Residents(Generic[M]):
         resident.retired = True
         if resident.leases:
             return False
-        self.used_bytes -= resident.size_bytes
+        self._forget(resident)
         return True
 
     def shed(self) -> Resident[M] | None:
@@ -129,6 +136,10 @@ class Residents(Generic[M]):
     def __len__(self) -> int:
         return len(self._held)
 
+    def _forget(self, resident: Resident[M]) -> None:
+        self.used_bytes -= resident.size_bytes
+        self.count -= 1
+
     def _make_room(self, key: Key, size_bytes: int, pin: Pin) -> list[Resident[M]]:
         about = {"version": key[0], "size_bytes": str(size_bytes), "budget_bytes": str(self.budget_bytes)}
         if size_bytes > self.budget_bytes:
@@ -136,15 +147,17 @@ class Residents(Generic[M]):
                 "TOO_LARGE", f"{key[0]} does not fit into the byte budget of this server", metadata=about
             )
         excess = self.used_bytes + size_bytes - self.budget_bytes
+        crowd = 0 if self.limit is None else self.count + 1 - self.limit
         victims: list[Resident[M]] = []
         # Sorting is stable: within one pin the least recently used stays first.
         for resident in sorted(self._held.values(), key=lambda held: held.pin):
-            if excess <= 0 or resident.pin >= max(pin, Pin.CANDIDATE):
+            if (excess <= 0 and crowd <= 0) or resident.pin >= max(pin, Pin.CANDIDATE):
                 break
             if not resident.leases:
                 victims.append(resident)
                 excess -= resident.size_bytes
-        if excess > 0:
+                crowd -= 1
+        if excess > 0 or crowd > 0:
             raise Overloaded(
                 "SHED",
                 f"{key[0]} does not fit beside the versions in use",

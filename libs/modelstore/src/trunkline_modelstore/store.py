@@ -44,7 +44,7 @@ _TRIES = 3
 
 
 class ModelStore(Generic[M]):
-    """Holds versions in memory under a byte budget, and lends them.
+    """Holds versions in memory under a budget, and lends them.
 
     What the registry says last about a model holds. A new version is fetched, verified, loaded and warmed
     while the old one serves; then new leases get the new one, and the old one is unloaded when its last
@@ -57,6 +57,8 @@ class ModelStore(Generic[M]):
         cache_dir: files by digest, and the last known good set. Replicas of one service may share it.
         budget_bytes: what all versions together may take of memory, as the loader counts it. It must hold
             a version and its successor, or the successor never loads.
+        limit: most versions in memory at once, those that are still leased included; at least 2 for each
+            model, as above. None: as many as the budget holds.
         disk_bytes: what the cache keeps on disk beyond what serves; twice the budget unless given.
         on_change: called whenever `ready()` or the versions in force may have changed.
         wait_s: how long a lease waits for a version asked for by name to load before it answers LOADING.
@@ -72,6 +74,7 @@ class ModelStore(Generic[M]):
         models: Sequence[str],
         cache_dir: Path,
         budget_bytes: int,
+        limit: int | None = None,
         disk_bytes: int | None = None,
         on_change: Callable[[], None] = lambda: None,
         wait_s: float = 1.0,
@@ -92,7 +95,7 @@ class ModelStore(Generic[M]):
         self._executor = ThreadPoolExecutor(2, thread_name_prefix="modelstore")
         self._cache = Cache(cache_dir, self._executor, self._context)
         self._known_good = KnownGood(cache_dir / "known-good.json")
-        self._residents: Residents[M] = Residents(budget_bytes)
+        self._residents: Residents[M] = Residents(budget_bytes, limit)
         self._loading = Loading(
             loader, registry, self._cache, self._residents, self._executor, self._context, self._pin_of
         )
