@@ -141,6 +141,15 @@ def test_the_card_of_four_languages_leaves_none_out():
     ]
 
 
+def test_a_signature_names_what_was_trained_and_no_more():
+    assert artifact.signature(("en", "es"), 8.0) == {
+        "task": "recognize_speech",
+        "languages": ["en", "es"],
+        "tasks": ["transcribe"],
+        "window_s": 8.0,
+    }
+
+
 def test_files_are_what_their_sums_say(tmp_path):
     for name in artifact.VERSION_FILES:
         (tmp_path / name).write_bytes(name.encode())

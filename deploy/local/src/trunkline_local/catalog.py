@@ -27,8 +27,25 @@ SIGNATURE = "signature.json"
 VERSION_FILES = {
     "score_transaction": ("model.onnx",),
     "recommend": ("user_tower.onnx", "item_tower.onnx", "ranker.onnx", "items.safetensors", "items.json"),
+    "recognize_speech": (
+        "config.json",
+        "generation_config.json",
+        "preprocessor_config.json",
+        "openvino_encoder_model.xml",
+        "openvino_encoder_model.bin",
+        "openvino_decoder_model.xml",
+        "openvino_decoder_model.bin",
+        "openvino_tokenizer.xml",
+        "openvino_tokenizer.bin",
+        "openvino_detokenizer.xml",
+        "openvino_detokenizer.bin",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ),
 }
 """By task, beside the signature."""
+FORMATS = {"recognize_speech": registry.FORMAT_OPENVINO_IR}
+"""By task; ONNX unless it is said here."""
 VIEWS = "views.json"
 CARD = "CARD.md"
 CHUNK_BYTES = 1024 * 1024
@@ -171,7 +188,7 @@ async def _register(stub: Any, model: Bundle) -> None:
         request = registry.CreateModelVersionRequest(
             parent=model.name,
             model_version=registry.ModelVersion(
-                format=registry.FORMAT_ONNX,
+                format=FORMATS.get(model.signature()["task"], registry.FORMAT_ONNX),
                 files=[registry.ModelFile(path=name, sha256=sums[name]) for name in files],
                 card=model.card(),
                 labels=BUNDLED,

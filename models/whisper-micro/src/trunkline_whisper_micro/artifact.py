@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+SIGNATURE = "signature.json"
 SUMS = "SHA256SUMS"
 EVALUATION = "evaluation.json"
 CARD = "CARD.md"
@@ -21,8 +24,9 @@ VERSION_FILES = (
     "openvino_detokenizer.bin",
     "tokenizer.json",
     "tokenizer_config.json",
+    SIGNATURE,
 )
-"""What a version in the registry consists of: what WhisperPipeline loads, and the tokenizer as it was."""
+"""What a version in the registry consists of: what WhisperPipeline loads, the tokenizer as it was, what it is for."""
 LIMIT_BYTES = 12_000_000
 """What the files may take in all."""
 
@@ -38,6 +42,16 @@ def directory() -> Path:
         if (place / SUMS).is_file():
             return place
     raise FileNotFoundError("no trained model; `make -C models/whisper-micro train` trains one")
+
+
+def signature(languages: Sequence[str], window_s: float) -> dict[str, Any]:
+    """What the model is for. Its other files have tokens for languages, and for a task, that were not trained."""
+    return {
+        "task": "recognize_speech",
+        "languages": list(languages),
+        "tasks": ["transcribe"],
+        "window_s": window_s,
+    }
 
 
 def seal(place: Path) -> int:

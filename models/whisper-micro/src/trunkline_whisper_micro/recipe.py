@@ -116,6 +116,8 @@ def build(work: Path, out: Path, plan: Plan, recipe: Recipe) -> dict[str, Any]:
     heads, looked = listen.alignment_heads(model, plan.tokens, held_out)
     out.mkdir(parents=True, exist_ok=True)
     export.export(model, plan.tokens, heads, out)
+    signature = artifact.signature(recipe.languages, plan.tokens.window_s)
+    (out / artifact.SIGNATURE).write_text(artifact.to_json(signature), encoding="utf-8")
     compared = export.check_tokens(plan.tokens, [(clip.language, clip.text) for clip in held_out])
     print(f"exported, {time.monotonic() - started:.0f} s", flush=True)
     same = evaluate.parity(
