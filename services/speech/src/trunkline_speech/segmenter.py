@@ -83,6 +83,8 @@ class SegmentEnded:
     end: int
     speech_end: int
     """After its last voiced frame."""
+    voiced: tuple[Span, ...]
+    """Where somebody speaks in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +285,7 @@ class Segmenter:
         assert self._start is not None
         if not self._heard_all:
             yield self._pass(Kind.LAST)
-        ended = SegmentEnded(self._start, self._position, max(self._start, self._voiced_end))
+        ended = SegmentEnded(self._start, self._position, max(self._start, self._voiced_end), self.voiced)
         self._start = None
         self._floor = self._position
         self._run = 0
