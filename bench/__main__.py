@@ -1,10 +1,11 @@
-"""Load and peer comparisons, as ratios: python -m bench [NAME...]."""
+"""Load and peer comparisons, as ratios: python -m bench [NAME...], or one NAME with options of its own."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import importlib
+import inspect
 import pkgutil
 from pathlib import Path
 
@@ -24,12 +25,15 @@ def main() -> None:
         formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument("name", nargs="*", help="which to run; all without one")
-    wanted = parser.parse_args().name or list(found)
+    given, options = parser.parse_known_args()
+    wanted = given.name or list(found)
     if unknown := [name for name in wanted if name not in found]:
         parser.error(f"no benchmark is called {', '.join(unknown)}")
+    if options and not (len(wanted) == 1 and inspect.signature(found[wanted[0]].main).parameters):
+        parser.error(f"unrecognized arguments: {' '.join(options)}")
     for name in wanted:
         print(f"== {name}", flush=True)
-        running = found[name].main()
+        running = found[name].main(*([options] if options else []))
         if asyncio.iscoroutine(running):
             asyncio.run(running)
 

@@ -1,0 +1,147 @@
+"""The speech service as a process, with the model it serves: what the benchmarks of it share.
+
+A registry on a PostgreSQL of its own holds the model, as in the suite; then comes `python -m trunkline_speech`, and
+a gateway where one is asked for, on the core that is named. Loads run in the benchmark's own process, on the last
+core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from trunkline_local.catalog import Bundle, register
+from trunkline_local.embedded import PostgreSQL, free_port
+from trunkline_local.services import environment, is_serving
+
+ROOT = Path(__file__).resolve().parents[1]
+ARTIFACT = ROOT / "models/whisper-micro/artifact"
+READY_S = 120.0
+POLL_S = 0.01
+SPEECH = ("-m", "trunkline_speech")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running service."""
+
+    target: str
+    gateway: str
+    """Empty without one."""
+    process: psutil.Process
+    started: float
+    """When the process was started, on time.perf_counter's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """A registry with the model in production."""
+
+    registry: str
+    model: str
+    directory: Path
+
+
+def parser(about: str | None) -> argparse.ArgumentParser:
+    """Of a benchmark that needs the model."""
+    made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--artifact", type=Path, default=ARTIFACT, help="directory models/NAME/artifact")
+    return made
+
+
+def cores() -> tuple[int, int]:
+    """The one of the service and the one of the load."""
+    there = sorted(os.sched_getaffinity(0))
+    return there[0], there[-1]
+
+
+@contextmanager
+def on(core: int | None) -> Iterator[None]:
+    """This thread, and what it starts, on one core."""
+    before = os.sched_getaffinity(0)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@asynccontextmanager
+async def stores(artifact: Path) -> AsyncIterator[Stores]:
+    """A registry that has the artifact in production."""
+    bundle = Bundle(artifact.parent.name, artifact)
+    with tempfile.TemporaryDirectory(prefix="trunkline-bench-") as name:
+        directory = Path(name)
+        async with PostgreSQL(directory / "postgres", durable=False) as postgres:
+            settings = {"POSTGRES_DSN": postgres.dsn, "BLOB_DIR": str(directory / "blobs")}
+            with child(("-m", "trunkline_registry"), settings, directory) as (port, _):
+                await serving(port)
+                await register(f"127.0.0.1:{port}", [bundle])
+                yield Stores(f"127.0.0.1:{port}", bundle.name, directory)
+
+
+@asynccontextmanager
+async def speech(
+    at: Stores,
+    core: int | None,
+    settings: Mapping[str, str] | None = None,
+    *,
+    gateway: bool = False,
+    command: Sequence[str] = SPEECH,
+) -> AsyncIterator[Served]:
+    """The service, and a gateway, on one core or on any; returns when they serve."""
+    cache = at.directory / "cache"
+    given = {"REGISTRY": at.registry, "MODELS": at.model, "MODEL_CACHE_DIR": str(cache)} | dict(
+        settings or {}
+    )
+    with ExitStack() as children, on(core):
+        started = time.perf_counter()
+        port, pid = children.enter_context(child(command, given, at.directory))
+        await serving(port)
+        target, door = f"127.0.0.1:{port}", 0
+        if gateway:
+            door, _ = children.enter_context(
+                child(("-m", "trunkline_gateway"), {"SPEECH": target}, at.directory)
+            )
+            await serving(door)
+        os.sched_setaffinity(0, {cores()[1]})
+        yield Served(target, f"127.0.0.1:{door}" if door else "", psutil.Process(pid), started)
+
+
+@contextmanager
+def child(command: Sequence[str], settings: Mapping[str, str], directory: Path) -> Iterator[tuple[int, int]]:
+    """A server of ours; its port and its process id. What it logged is shown when it failed."""
+    port = free_port()
+    given = {"PORT": str(port), "METRICS_PORT": "0", "LOG_LEVEL": "warning"} | dict(settings)
+    log = directory / f"{command[-1]}-{port}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command], env=environment(given), stdout=output, stderr=output, cwd=ROOT
+        )
+    try:
+        yield port, process.pid
+    finally:
+        ended = process.poll()
+        process.terminate()
+        process.wait()
+        if ended is not None:
+            sys.stderr.write(f"{command} ended with {ended}: {log.read_text()[-2000:]}\n")
+
+
+async def serving(port: int) -> None:
+    """Returns when the server is ready."""
+    async with asyncio.timeout(READY_S):
+        while not await is_serving(f"127.0.0.1:{port}"):  # noqa: ASYNC110 - it is another process
+            await asyncio.sleep(POLL_S)
