@@ -102,12 +102,14 @@ class Slots:
         self._hand_over(slot)
 
     def _hand_over(self, slot: int) -> None:
-        if not self._waiting:
-            self._idle.append(slot)
-            return
-        waiter = self._waiting[0]
-        self._forget(waiter)
-        waiter.slot.set_result(slot)
+        while self._waiting:
+            waiter = self._waiting[0]
+            self._forget(waiter)
+            # One that is cancelled has not run yet to take itself off the list.
+            if not waiter.slot.done():
+                waiter.slot.set_result(slot)
+                return
+        self._idle.append(slot)
 
     def _expire(self, waiter: _Waiter) -> None:
         if not waiter.slot.done():
@@ -117,5 +119,6 @@ class Slots:
             )
 
     def _forget(self, waiter: _Waiter) -> None:
-        self._waiting.remove(waiter)
-        self._changed(len(self._waiting))
+        if waiter in self._waiting:
+            self._waiting.remove(waiter)
+            self._changed(len(self._waiting))
