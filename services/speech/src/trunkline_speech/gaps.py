@@ -11,7 +11,7 @@ from trunkline_speech.transcript import RATE_HZ
 
 JOIN: Final = RATE_HZ // 10
 """Losses less than this apart are told as one."""
-LONGEST: Final = RATE_HZ
+LONGEST: Final = 10 * RATE_HZ
 """Longer losses are told in pieces of this, so that one without end is told of at all."""
 
 

@@ -149,7 +149,9 @@ class _Steps:
             raise _Closed
 
     def say(self, block: Block) -> None:
-        """Hands on a block."""
+        """Hands on a block, if anybody still wants one."""
+        if self._closed:
+            raise _Closed
         self._fruitful = self._consumed
         self._said.put(block)
         self.wait()

@@ -1,6 +1,6 @@
 """Makes the clips beside it: one sentence of espeak-ng's, in every codec.
 
-python services/speech/tests/audio/make.py     needs espeak-ng
+python services/speech/tests/audio/make.py     needs espeak-ng, and soundfile for Vorbis
 """
 
 from __future__ import annotations
