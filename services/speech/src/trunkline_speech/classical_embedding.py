@@ -37,10 +37,10 @@ class ClassicalEmbedding:
     two-covariance model (Brummer and de Villiers 2010).
     """
 
-    threshold: float = 0.6
-    pitch_weight: float = 12.0
+    threshold: float = 0.43
+    pitch_weight: float = 6.0
     """What a difference of one octave counts, squared, beside the mean over the cepstra."""
-    drift: float = 0.15
+    drift: float = 1.0
     """Spread between pieces by one person that no length averages out, in that of one second."""
 
     @property

@@ -18,7 +18,8 @@ from trunkline_speech.turns import Turn, embed, turns
 
 _MOST_TURNS: Final = 1000
 """So many are clustered, the longest; the others join them. Distances between turns take the square of it."""
-_ROUNDS: Final = 3
+LEAST_SPEECH_S: Final = 2.0
+"""Who says less in all is taken for the closest of the others."""
 
 
 async def tag_recording(
@@ -30,8 +31,10 @@ async def tag_recording(
     one person's voice, and at most `max_speakers` are left; then every turn goes to the closest cluster.
 
     Args:
+        embedding: what voices are compared by.
         samples: the recording.
         words: in order, counted from its first sample.
+        max_speakers: from 1.
     """
     return await asyncio.to_thread(_tagged, embedding, samples, words, max_speakers)
 
@@ -55,7 +58,9 @@ def _voices(embedding: Embedding, vectors: Vectors, found: Sequence[Turn], max_s
     longest = np.argsort(-seconds, kind="stable")[:_MOST_TURNS]
     known = vectors[longest[seconds[longest] >= min(LEARN_S, seconds.max())]]
     clusters = _clusters(embedding.distances(known, known), embedding.threshold, max_speakers)
-    return np.stack([embedding.pool(known[clusters == cluster]) for cluster in np.unique(clusters)])
+    spoken = np.bincount(clusters, seconds[longest[: len(known)]])
+    people = np.flatnonzero(spoken >= min(LEAST_SPEECH_S, spoken.max()))
+    return np.stack([embedding.pool(known[clusters == cluster]) for cluster in people])
 
 
 def _clusters(apart: NDArray[np.float64], threshold: float, most: int) -> NDArray[np.int64]:

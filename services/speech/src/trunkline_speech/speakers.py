@@ -13,7 +13,7 @@ import numpy as np
 from trunkline_speech.embedding import Embedding, Vectors
 from trunkline_speech.recogniser import Samples
 from trunkline_speech.transcript import Word
-from trunkline_speech.turns import Turn, embed, turns
+from trunkline_speech.turns import Turn, embed, turn_of, turns
 
 MOST_SPEAKERS: Final = 10
 NEW_SPEAKER_S: Final = 1.5
@@ -83,6 +83,8 @@ class Diarizer:
             raise
         except (ValueError, TypeError, KeyError) as error:
             raise StateError("damaged state of speakers") from error
+        if len(restored._voices) > restored.max_speakers or not np.isfinite(restored._voices).all():
+            raise StateError("damaged state of speakers")
         return restored
 
     def _told(
@@ -116,8 +118,10 @@ def assigned(
     """The words, each with the speaker of the turn that it lies in for the most part, or that is closest."""
     if not found:
         return tuple(words)
-    of = [max(range(len(found)), key=lambda index: found[index].overlap(word)) for word in there]
-    return tuple(replace(word, speaker=speakers[index]) for word, index in zip(words, of, strict=True))
+    return tuple(
+        replace(word, speaker=speakers[turn_of(place, found)])
+        for word, place in zip(words, there, strict=True)
+    )
 
 
 def most_of(words: Sequence[Word]) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from trunkline_speech.embedding import Distances, Embedding, Vectors
+from trunkline_speech.embedding import Embedding, Vectors
 from trunkline_speech.recogniser import Samples
 from trunkline_speech.transcript import RATE_HZ, Word
 
@@ -17,6 +19,8 @@ _GAP: Final = RATE_HZ * 3 // 10
 """Silence between two words that breaks a span of speech."""
 _WINDOW: Final = RATE_HZ * 3 // 2
 _STEP: Final = RATE_HZ // 4
+CHANGE: Final = 0.8
+"""Of the embedding's threshold. A change too many costs little: both turns go to the same voice."""
 _LEAST: Final = RATE_HZ // 2
 """No turn inside a span is shorter."""
 _LONGEST: Final = 30 * RATE_HZ
@@ -40,6 +44,14 @@ class Turn:
         return min(self.end, word.end) - max(self.start, word.start)
 
 
+def turn_of(word: Word, found: Sequence[Turn]) -> int:
+    """Index of the turn in which most of the word lies, or which is closest. Turns are in order."""
+    first = bisect_left(found, word.start, key=lambda turn: turn.end)
+    last = bisect_left(found, word.end, key=lambda turn: turn.start)
+    near = range(max(0, first - 1), min(len(found), last + 1))
+    return max(near, key=lambda index: found[index].overlap(word))
+
+
 def spans(words: Sequence[Word], length: int) -> list[Turn]:
     """Speech without a pause, in order, from words in audio so long."""
     found: list[Turn] = []
@@ -61,6 +73,7 @@ def turns(embedding: Embedding, samples: Samples, words: Sequence[Word]) -> list
     person's would be (as DISTBIC, Delacourt and Wellekens 2000, with the embedding's own distance).
 
     Args:
+        embedding: what voices are compared by.
         samples: the audio.
         words: in order, counted from its first sample.
     """
@@ -87,15 +100,15 @@ def _changes(embedding: Embedding, samples: Samples, span: Turn) -> list[int]:
     before = embedding.embed([samples[max(span.start, moment - _WINDOW) : moment] for moment in at])
     after = embedding.embed([samples[moment : min(span.end, moment + _WINDOW)] for moment in at])
     apart = np.diagonal(embedding.distances(before, after))
-    return _peaks(at, apart, embedding.threshold)
+    return _peaks(at, apart, CHANGE * embedding.threshold)
 
 
-def _peaks(at: Sequence[int], apart: Distances, threshold: float) -> list[int]:
+def _peaks(at: Sequence[int], apart: NDArray[np.float64], threshold: float) -> list[int]:
     """The moments at which it is furthest, no two of them closer than the least turn."""
     chosen: list[int] = []
     for index in np.argsort(-apart, kind="stable"):
         if apart[index] <= threshold:
             break
-        if all(abs(at[index] - other) >= _WINDOW // 2 for other in chosen):
+        if all(abs(at[index] - other) >= _LEAST for other in chosen):
             chosen.append(at[index])
     return sorted(chosen)

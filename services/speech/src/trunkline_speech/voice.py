@@ -27,7 +27,7 @@ _PITCH_BINS: Final = 2048
 _PITCH_HZ: Final = (60, 400)
 _LONG_LAG: Final = 0.0002
 """What a lag's correlation loses a sample: of a period and its multiples the shortest is meant."""
-_QUIET_DB: Final = 30.0
+_QUIET_DB: Final = 25.0
 """So far below the loud frames of its piece a frame is a pause."""
 
 
