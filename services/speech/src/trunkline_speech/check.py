@@ -45,9 +45,22 @@ def run(directory: Path, timeout_s: float = TIMEOUT_S) -> Facts:
         done = subprocess.run(  # noqa: S603 - ourselves, no shell
             command, capture_output=True, timeout=timeout_s, text=True
         )
-        code, output, log = done.returncode, done.stdout, done.stderr
     except subprocess.TimeoutExpired as late:
         raise RuntimeError(f"the check took longer than {timeout_s:g} s") from late
+    return judge(done.returncode, done.stdout, done.stderr)
+
+
+def judge(code: int, output: str, log: str) -> Facts:
+    """What the end of a check means.
+
+    Args:
+        code: its exit status; negative for the signal that ended it.
+        output: what it said.
+        log: what it said on standard error.
+
+    Raises:
+        Refused, RuntimeError: as `run`.
+    """
     verdict = _last(output)
     if "refused" in verdict:
         raise Refused(verdict["refused"])
@@ -55,7 +68,8 @@ def run(directory: Path, timeout_s: float = TIMEOUT_S) -> Facts:
     if code and not crashed:
         raise RuntimeError(f"the check ended with {code}: {log.strip()[-500:]}")
     if "facts" not in verdict:
-        raise Refused(f"loading it ends the process ({signal.Signals(-code).name})")
+        how = signal.Signals(-code).name if crashed else "without a word"
+        raise Refused(f"loading it ends the process ({how})")
     facts = Facts.from_json(verdict["facts"])
     if crashed:
         return facts.without_word_times(f"asking for them ends the process ({signal.Signals(-code).name})")
