@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from trunkline_hop.errors import BadRequest
 from trunkline_speech.config import AudioFormat, Detector, Options, SessionConfig
 from trunkline_speech.ear import Frame
 from trunkline_speech.events import (
@@ -213,7 +214,10 @@ class Here:
     @asynccontextmanager
     async def _choose(self, options: Options) -> AsyncIterator[Recogniser]:
         language = options.language
-        chosen = next(each for each in self._everyone if not language or language in each.languages)
+        fitting = [each for each in self._everyone if not language or language in each.languages]
+        if not fitting:
+            raise BadRequest("nobody hears it", reason="LANGUAGE_UNSUPPORTED")
+        chosen = fitting[0]
         self.leases += 1
         try:
             yield chosen

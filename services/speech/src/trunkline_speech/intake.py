@@ -31,8 +31,9 @@ class Intake(Generic[ItemT]):
         self._interrupted = False
         self._closed = False
         self._changed = asyncio.Event()
-        self._since = clock.monotonic()
+        self._since = self._last = clock.monotonic()
         self._taken = 0
+        self._burst = False
 
     @property
     def ahead(self) -> int:
@@ -46,9 +47,8 @@ class Intake(Generic[ItemT]):
 
     @property
     def live(self) -> bool:
-        """True while the audio comes no faster than it can be spoken."""
-        elapsed_s = self._clock.monotonic() - self._since
-        return self._taken <= (elapsed_s + LIVE_SLACK_S) * RATE_HZ
+        """True while the audio that waits came no faster than it can be spoken."""
+        return not self._burst
 
     async def put(self, item: ItemT, samples: int = 0) -> None:
         """Appends an item; waits first while too much waits. Does nothing once it is closed."""
@@ -56,12 +56,16 @@ class Intake(Generic[ItemT]):
             await self._change()
         if self._closed:
             return
+        now = self._clock.monotonic()
         if not self._waiting:
-            # All that came was heard, so nobody is behind: the pace counts from here.
-            self._since, self._taken = self._clock.monotonic(), 0
+            # All that came was heard, so nobody is behind. What comes now was spoken since the last that came.
+            self._since, self._taken, self._burst = self._last, 0, False
         self._items.append((item, samples))
         self._waiting += samples
         self._taken += samples
+        if samples:
+            self._last = now
+            self._burst |= self._taken > (now - self._since + LIVE_SLACK_S) * RATE_HZ
         self._changed.set()
 
     async def get(self) -> ItemT | None:

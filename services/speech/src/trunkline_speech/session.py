@@ -18,6 +18,7 @@ from trunkline_speech.keeper import Keeper
 from trunkline_speech.parts import Frame
 from trunkline_speech.recogniser import Recogniser
 from trunkline_speech.snapshot import Snapshot
+from trunkline_speech.tasks import ended
 
 
 class Session:
@@ -54,16 +55,13 @@ class Session:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Session]:
         """Runs it as long as the block; then nothing of it is left but the snapshot in the store."""
-        task = asyncio.get_running_loop().create_task(self._main(), name=f"session {self._id}")
-        try:
+        async with AsyncExitStack() as left:
+            left.push_async_callback(self._release)
+            left.push_async_callback(self._ear.close)
+            left.callback(self._intake.close)
+            task = asyncio.get_running_loop().create_task(self._main(), name=f"session {self._id}")
+            left.push_async_callback(ended, task)
             yield self
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            self._intake.close()
-            await self._ear.close()
-            for lease in self._leases:
-                await lease.aclose()
 
     async def feed(self, data: bytes) -> None:
         """Takes the next bytes of the audio, cut anywhere; waits while it is too far ahead of the recogniser.
@@ -125,6 +123,11 @@ class Session:
     async def _take(self, item: Frame | AudioDropped) -> None:
         await self._intake.put(item, 0 if isinstance(item, AudioDropped) else len(item.samples))
 
+    async def _release(self) -> None:
+        async with AsyncExitStack() as left:
+            for lease in self._leases:
+                left.push_async_exit(lease)
+
     async def _main(self) -> None:
         beat = asyncio.get_running_loop().create_task(self._beat(), name=f"session {self._id} beat")
         try:
@@ -132,8 +135,7 @@ class Session:
         except Exception as failure:
             self._failure = failure
         finally:
-            beat.cancel()
-            await asyncio.gather(beat, return_exceptions=True)
+            await ended(beat)
         self._intake.close()
         await self._conversation.said.put(None)
 
