@@ -23,6 +23,13 @@ from trunkline_speech.model_files import Refused
 from trunkline_speech.transcript import RATE_HZ
 
 TIMEOUT_S: Final = 120.0
+_LOGITS: Final = "logits"
+_OUTPUTS: Final = {
+    "openvino_encoder_model": "last_hidden_state",
+    "openvino_decoder_model": _LOGITS,
+    "openvino_tokenizer": "input_ids",
+    "openvino_detokenizer": "string_output",
+}
 _OWN_DOING: Final = {
     signal.SIGSEGV,
     signal.SIGABRT,
@@ -101,24 +108,18 @@ def _timed(directory: Path, facts: Facts) -> Facts:
 
 
 def _graphs(directory: Path, facts: Facts) -> None:
-    """That each graph can be read, and that the decoder's answer is over the vocabulary."""
+    """That each graph can be read and is the one its name says, and that the decoder is over the vocabulary."""
     import openvino
     import openvino_tokenizers  # noqa: F401  (teaches every Core after it the tokenizers' operations)
 
     core = openvino.Core()
-    for name in model_files.LOADED:
-        if not name.endswith(".xml"):
-            continue
+    for graph, output in _OUTPUTS.items():
         try:
-            graph = core.read_model(directory / name)
+            shape = core.read_model(directory / f"{graph}.xml").output(output).get_partial_shape()
         except RuntimeError as error:
-            raise Refused(f"{name} and its .bin cannot be read as a graph") from error
-        if name == "openvino_decoder_model.xml":
-            width = graph.output("logits").get_partial_shape()[-1]
-            if width.is_static and width.get_length() != facts.vocabulary:
-                raise Refused(
-                    f"the decoder tells {width.get_length()} tokens apart; config.json has {facts.vocabulary}"
-                )
+            raise Refused(f"{graph}.xml and its .bin are no graph with an output {output}") from error
+        if output == _LOGITS and shape[-1].is_static and shape[-1] != facts.vocabulary:
+            raise Refused(f"the decoder tells {shape[-1]} tokens apart; config.json has {facts.vocabulary}")
 
 
 def _hear(directory: Path, facts: Facts) -> None:
