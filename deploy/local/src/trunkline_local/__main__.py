@@ -18,6 +18,7 @@ from trunkline_local.spans import SpanStore, UnknownTrace
 from trunkline_local.state import AlreadyRunning, DataDirectory, SuiteState
 from trunkline_local.suite import PORT_BASE, SAMPLE_RATIO, Options, WrongOptions
 from trunkline_local.supervisor import SuiteFailed
+from trunkline_local.transcribe import transcribe
 from trunkline_local.waterfall import waterfall
 
 COMMANDS = "trunkline.commands"
@@ -32,7 +33,8 @@ app = typer.Typer(
     help="""The whole suite on one machine.
 
     Start with [bold]trunkline demo[/] to see it work, or [bold]trunkline up --detach[/] to keep it running;
-    then [bold]status[/], [bold]logs[/] and [bold]trace[/] look into it and [bold]down[/] ends it.""",
+    then [bold]status[/], [bold]logs[/] and [bold]trace[/] look into it and [bold]down[/] ends it.
+    [bold]transcribe[/] uses it: speech to text, live or from a file.""",
 )
 console = Console(highlight=False)
 
@@ -132,6 +134,8 @@ def status(
     else:
         console.print(f"{state.phase}, supervisor pid {state.pid}, gateway {state.gateway}")
         console.print(report.status_table(state))
+        for sentence in state.left_out:
+            console.print(escape(sentence), style="yellow")
         for process in state.processes:
             if process.reason:
                 console.print(escape(process.reason), style="yellow")
@@ -199,6 +203,9 @@ def trace(
                 console.print(waterfall(spans.trace(trace_id)))
         except UnknownTrace as error:
             raise _fail(str(error)) from error
+
+
+app.command()(transcribe)
 
 
 @app.command()

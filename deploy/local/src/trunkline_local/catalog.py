@@ -65,6 +65,21 @@ class Bundle:
         """`models/{model}`."""
         return f"models/{self.model_id}"
 
+    @property
+    def task(self) -> str:
+        """What it does.
+
+        Raises:
+            OSError: there is no signature.
+            ValueError: it names no task that is known.
+        """
+        task = self.signature().get("task")
+        if task not in VERSION_FILES:
+            raise ValueError(
+                f"{self.artifact / SIGNATURE} must have a task, one of {', '.join(VERSION_FILES)}"
+            )
+        return str(task)
+
     def files(self) -> dict[str, bytes]:
         """Content by name of the version's files.
 
@@ -72,12 +87,7 @@ class Bundle:
             OSError: one is not there.
             ValueError: the signature names no task that is known.
         """
-        task = self.signature().get("task")
-        if task not in VERSION_FILES:
-            raise ValueError(
-                f"{self.artifact / SIGNATURE} must have a task, one of {', '.join(VERSION_FILES)}"
-            )
-        names = (SIGNATURE, *VERSION_FILES[task])
+        names = (SIGNATURE, *VERSION_FILES[self.task])
         return {name: (self.artifact / name).read_bytes() for name in names}
 
     def signature(self) -> dict[str, Any]:
@@ -188,7 +198,7 @@ async def _register(stub: Any, model: Bundle) -> None:
         request = registry.CreateModelVersionRequest(
             parent=model.name,
             model_version=registry.ModelVersion(
-                format=FORMATS.get(model.signature()["task"], registry.FORMAT_ONNX),
+                format=FORMATS.get(model.task, registry.FORMAT_ONNX),
                 files=[registry.ModelFile(path=name, sha256=sums[name]) for name in files],
                 card=model.card(),
                 labels=BUNDLED,

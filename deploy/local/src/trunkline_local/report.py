@@ -30,7 +30,11 @@ class Progress:
         """Whether it was said that everything serves."""
 
     def update(self, state: SuiteState) -> None:
-        """Prints a line for every process whose health changed to something worth knowing."""
+        """Prints a line for every process whose health changed to something worth knowing, and once what is left
+        out.
+        """
+        for sentence in state.left_out if not self._seen else ():
+            self._console.print(escape(sentence), style="yellow", highlight=False)
         for process in state.processes:
             if self._seen.get(process.name) == process.health:
                 continue

@@ -79,6 +79,8 @@ class SuiteState(BaseModel):
     """How long it took until every health check said SERVING."""
     gateway: str = ""
     """Address of the one door, `host:port`."""
+    left_out: list[str] = []
+    """A sentence on each service that does not run, and why."""
     processes: list[ProcessState] = []
 
     def process(self, name: str) -> ProcessState:

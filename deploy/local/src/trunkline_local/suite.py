@@ -1,20 +1,21 @@
 """What the local suite runs: a table of services, and the plan that options make of it.
 
     name       port    layer   needs             settings of its own
-    gateway    base    3                         features, ranking, registry, retrieval
+    gateway    base    3                         features, ranking, registry, retrieval, speech
     features   base+1  1       valkey            redis_url
     retrieval  base+2  1                         blob_dir
     ranking    base+3  2                         features, registry, retrieval, models, model_cache_dir
+    speech     base+4  2       valkey            registry, redis_url, models, model_cache_dir
     registry   base+6  1       postgres          postgres_dsn, blob_dir
 
-Layer 0 are the embedded servers. Everything starts as early as its needs allow; layers stop from the top.
+A service that serves models is left out when there is none of its tasks. Layer 0 are the embedded servers. Everything starts as early as its needs allow; layers stop from the top.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,7 +57,8 @@ class Addresses:
     data: DataDirectory
     redis_url: str
     postgres_dsn: str
-    models: str
+    models: Mapping[str, Sequence[str]]
+    """Names of the models that it serves, by service."""
     targets: Mapping[str, str]
     """Address list by service."""
 
@@ -71,6 +73,8 @@ class Row:
     needs: str | None
     settings: Callable[[Addresses, str], Mapping[str, str]]
     """Given the addresses and the replica's name."""
+    tasks: tuple[str, ...] = ()
+    """Of the models that it serves; empty: it serves none."""
 
 
 TABLE = (
@@ -79,9 +83,7 @@ TABLE = (
         0,
         3,
         None,
-        lambda at, _: {
-            name.upper(): at.targets[name] for name in ("features", "ranking", "registry", "retrieval")
-        },
+        lambda at, _: {name.upper(): target for name, target in at.targets.items() if name != "gateway"},
     ),
     Row("features", 1, 1, "valkey", lambda at, _: {"REDIS_URL": at.redis_url}),
     Row("retrieval", 2, 1, None, lambda at, _: {"BLOB_DIR": str(at.data.path / "indexes")}),
@@ -94,9 +96,23 @@ TABLE = (
             "FEATURES": at.targets["features"],
             "REGISTRY": at.targets["registry"],
             "RETRIEVAL": at.targets["retrieval"],
-            "MODELS": at.models,
+            "MODELS": ",".join(at.models["ranking"]),
             "MODEL_CACHE_DIR": str(at.data.path / "models" / replica),
         },
+        ("score_transaction", "recommend"),
+    ),
+    Row(
+        "speech",
+        4,
+        2,
+        "valkey",
+        lambda at, replica: {
+            "REGISTRY": at.targets["registry"],
+            "REDIS_URL": at.redis_url,
+            "MODELS": ",".join(at.models["speech"]),
+            "MODEL_CACHE_DIR": str(at.data.path / "models" / replica),
+        },
+        ("recognize_speech",),
     ),
     Row(
         "registry",
@@ -125,16 +141,20 @@ class Plan:
     processes: tuple[Planned, ...]
     targets: Mapping[str, str]
     """Address list by service name."""
+    models: Mapping[str, Sequence[str]]
+    """Names of the models that it serves, by service."""
+    left_out: Sequence[str]
+    """A sentence on each service that does not run, and why."""
 
 
-def plan(options: Options, data: DataDirectory, otlp_port: int, models: tuple[str, ...]) -> Plan:
+def plan(options: Options, data: DataDirectory, otlp_port: int, models: Mapping[str, str]) -> Plan:
     """What to run.
 
     Args:
         options: a person's choice.
         data: where everything is kept.
         otlp_port: of the receiver that spans go to.
-        models: names of the models that ranking serves.
+        models: the task of each model that there is, by its name.
 
     Raises:
         WrongOptions: a replica count, a setting or a port that cannot be, or no model.
@@ -142,11 +162,19 @@ def plan(options: Options, data: DataDirectory, otlp_port: int, models: tuple[st
     check_environment(os.environ)
     if not models:
         raise WrongOptions("no model to serve: no */artifact; say where with --models")
+    served = {
+        row.name: [name for name, task in models.items() if task in row.tasks] for row in TABLE if row.tasks
+    }
+    rows = [row for row in TABLE if served.get(row.name, True)]
+    left_out = [
+        f"{row.name} is left out: no */artifact has a model that does {' or '.join(row.tasks)}"
+        for row in TABLE
+        if row not in rows
+    ]
     for name, count in options.replicas.items():
-        if name not in {row.name for row in TABLE} - {"gateway"} or count < 1:
-            raise WrongOptions(
-                f"--replicas {name}={count}: features, retrieval, ranking and registry can have 1 or more"
-            )
+        several = [row.name for row in rows if row.name != "gateway"]
+        if name not in several or count < 1:
+            raise WrongOptions(f"--replicas {name}={count}: {', '.join(several)} can have 1 or more")
     servers: list[Planned] = []
     redis_url, postgres_dsn = os.environ.get(REDIS_URL), os.environ.get(POSTGRES_DSN)
     if not redis_url:
@@ -157,11 +185,11 @@ def plan(options: Options, data: DataDirectory, otlp_port: int, models: tuple[st
         postgres = PostgreSQL(data.path / "postgres", port=free_port(), log=data.log("postgres"))
         postgres_dsn = postgres.dsn
         servers.append(Planned(postgres, 0))
-    ports = {row.name: _ports(row, options) for row in TABLE}
+    ports = {row.name: _ports(row, options) for row in rows}
     targets = {
         name: ",".join(f"{HOST}:{port}" for _, port, _ in replicas) for name, replicas in ports.items()
     }
-    at = Addresses(data, redis_url, postgres_dsn, ",".join(models), targets)
+    at = Addresses(data, redis_url, postgres_dsn, served, targets)
     common = {
         "HOST": HOST,
         "OTLP_ENDPOINT": f"{HOST}:{otlp_port}",
@@ -183,10 +211,10 @@ def plan(options: Options, data: DataDirectory, otlp_port: int, models: tuple[st
             (row.needs,) if row.needs in embedded else (),
             metrics,
         )
-        for row in TABLE
+        for row in rows
         for replica, port, metrics in ports[row.name]
     ]
-    return Plan((*servers, *services), targets)
+    return Plan((*servers, *services), targets, served, left_out)
 
 
 def check_environment(given: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import groupby
 
@@ -68,8 +68,13 @@ class Supervisor:
 
     async def _run(self, stop: asyncio.Event, otlp_port: int) -> None:
         models = catalog.bundles(self._options.models_dir)
-        planned = plan(self._options, self._data, otlp_port, tuple(model.name for model in models))
+        try:
+            known = {model.name: model.task for model in models}
+        except (OSError, ValueError) as error:
+            raise SuiteFailed(f"the models cannot be read: {error}") from error
+        planned = plan(self._options, self._data, otlp_port, known)
         self._make_keepers(planned)
+        self._state.left_out = list(planned.left_out)
         self._state.gateway = planned.targets["gateway"]
         self._changed()
         failure: SuiteFailed | None = None
@@ -82,13 +87,7 @@ class Supervisor:
                 if starting.done():
                     failure = starting.result()
                     if failure is None:
-                        tasks.append(
-                            group.create_task(
-                                self._follow_versions(
-                                    _first(planned, "registry"), [model.name for model in models]
-                                )
-                            )
-                        )
+                        tasks.append(group.create_task(self._follow_versions(planned)))
                         await stopping
             finally:
                 for task in (*tasks, starting, stopping):
@@ -115,7 +114,6 @@ class Supervisor:
         group would wrap it.
         """
         began = self._clock.monotonic()
-        names = [model.name for model in models]
         registry = _first(planned, "registry")
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
@@ -125,7 +123,7 @@ class Supervisor:
                 # Last: a model that is in production finds its views and its index.
                 await catalog.register(registry, models)
                 await self._serving(*(keeper.unit.name for _, keeper in self._keepers))
-                await self._read_versions(registry, names)
+                await self._read_versions(planned)
         except TimeoutError:
             waiting = [k.unit.name for _, k in self._keepers if not k.serving.is_set()]
             return SuiteFailed(
@@ -148,18 +146,19 @@ class Supervisor:
         self._changed()
         return None
 
-    async def _read_versions(self, registry: str, models: Sequence[str]) -> None:
-        versions = await catalog.in_production(registry, models)
-        for _, keeper in self._keepers:
-            if keeper.unit.name.partition("-")[0] == "ranking":
-                keeper.state.versions = versions
+    async def _read_versions(self, planned: Plan) -> None:
+        for service, models in planned.models.items():
+            versions = await catalog.in_production(_first(planned, "registry"), models)
+            for _, keeper in self._keepers:
+                if keeper.unit.name.partition("-")[0] == service:
+                    keeper.state.versions = versions
 
-    async def _follow_versions(self, registry: str, models: Sequence[str]) -> None:
+    async def _follow_versions(self, planned: Plan) -> None:
         """Keeps the versions in the state those that are in production. A registry that is away changes nothing."""
         while True:
             await asyncio.sleep(VERSIONS_POLL_S)
             with suppress(grpc.aio.AioRpcError):
-                await self._read_versions(registry, models)
+                await self._read_versions(planned)
                 self._changed()
 
     async def _serving(self, *names: str) -> None:
