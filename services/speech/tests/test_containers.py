@@ -288,6 +288,12 @@ def test_what_follows_a_container_that_ended_is_told_of_once() -> None:
     assert more == [DropReason.UNDECODABLE]
 
 
+def test_metadata_in_another_character_set_is_no_damage() -> None:
+    assert b"00:00:02.9" in CLIPS["sentence.webm"]
+    data = CLIPS["sentence.webm"].replace(b"00:00:02.9", b"00:00:\xff\xfe\xe9\xe0")
+    assert np.array_equal(heard(data).samples, heard(CLIPS["sentence.webm"]).samples)
+
+
 def test_a_stream_chained_to_another_is_heard_whole() -> None:
     recording = heard(CLIPS["sentence-opus.ogg"] * 3)
     assert abs(len(recording.samples) - 3 * LENGTH) <= 3 * 200

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
-from collections.abc import AsyncIterator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+import tracemalloc
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trunkline_hop.errors import BadRequest
@@ -87,6 +90,7 @@ async def test_the_size_of_messages_changes_nothing(size: int, detector: Detecto
     assert plain(await listen(pieces, detector=detector)) == plain(await listen([data], detector=detector))
 
 
+@example(rate_hz=22_050, sizes=[4], bad=[0, 1])
 @settings(max_examples=15)
 @given(
     rate_hz=st.sampled_from([8_000, 11_025, 22_050, 44_100, 48_000]),
@@ -140,6 +144,29 @@ async def test_a_large_message_is_decoded_no_further_ahead_than_a_step() -> None
     await ear.close()
 
 
+@pytest.mark.parametrize("name", ["sentence.wav", "sentence.mp3"])
+async def test_memory_is_flat_however_long_it_runs(name: str) -> None:
+    """Five minutes, after one to warm up."""
+    data = (AUDIO / name).read_bytes()
+    some_seconds = data if name.endswith("mp3") else data[44:]
+    ear = Ear(
+        AudioFormat() if name.endswith("mp3") else AudioFormat(Encoding.LINEAR16, 16_000, 1), Detector.WEBRTC
+    )
+    held = []
+    tracemalloc.start()
+    try:
+        for _ in range(6):
+            for _ in range(20):
+                async for one in ear.hear(some_seconds):
+                    assert one is not None
+            gc.collect()
+            held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+        await ear.close()
+    assert max(held[1:]) - held[0] < 64 << 10
+
+
 async def test_breaking_off_loses_nothing() -> None:
     ear, said = Ear(CONTAINER), []
     for piece in cut(WAV, [20_000] * 3):
@@ -161,8 +188,8 @@ class Gate(ThreadPoolExecutor):
         self.opened = threading.Event()
         self.entered = threading.Event()
 
-    def submit(self, work, /, *args, **options):  # type: ignore[no-untyped-def]
-        def wait() -> object:
+    def submit(self, work: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
+        def wait() -> Any:
             self.entered.set()
             self.opened.wait()
             return work(*args, **options)

@@ -198,9 +198,11 @@ class Timeline:
         """What the block completes."""
         before = self._turn_to(block.rate_hz)
         for gap in block.gaps:
-            start = self._on_clock(self._taken + gap.start)
-            end = self._on_clock(self._taken + gap.start + gap.samples)
-            self.gaps.lost(start, end - start, gap.reason)
+            # Outwards, so that one sample of a higher rate is not rounded to none, which would mean unknown.
+            first = (self._taken + gap.start) * RATE_HZ
+            start = self._base + first // block.rate_hz
+            end = self._base - (-(first + gap.samples * RATE_HZ) // block.rate_hz)
+            self.gaps.lost(start, end - start if gap.samples else 0, gap.reason)
         self._taken += len(block.samples)
         return self._out(np.concatenate([before, self._resampler.feed(block.samples)]))
 
@@ -216,9 +218,6 @@ class Timeline:
         self._base, self._taken = self.position + len(rest), 0
         self._rate_hz, self._resampler = rate_hz, Resampler(rate_hz)
         return rest
-
-    def _on_clock(self, samples: int) -> int:
-        return self._base + (samples * RATE_HZ + self._rate_hz // 2) // max(1, self._rate_hz)
 
     def _out(self, samples: Samples) -> Samples:
         self.position += len(samples)

@@ -10,10 +10,8 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterator
-from enum import Enum
 from fractions import Fraction
 from itertools import chain
-from queue import SimpleQueue
 from typing import Any, Final
 
 import av
@@ -24,12 +22,9 @@ from av.error import FFmpegError, InvalidDataError
 from trunkline_speech.decode import Block, Gap, block_of, check_rate, undecodable, unknown_format
 from trunkline_speech.events import DropReason
 from trunkline_speech.ogg import Pages
+from trunkline_speech.steps import Closed, Said, Steps
 
-READ: Final = 256
-"""The demuxer reads up to the next multiple of this and no further, so it never sees how the bytes were cut."""
 BUFFER: Final = 4_096
-FRUITLESS: Final = 16 << 20
-"""So many bytes without a sample are no audio, whatever they claim to be."""
 CODECS: Final = frozenset({"flac", "mp3", "mp3float", "opus", "libopus", "vorbis"})
 """And `pcm_*`. Everything else that libav could open is no business of a recogniser's callers."""
 LONGEST_GAP_S: Final = 10.0
@@ -46,7 +41,7 @@ class LibavDecoder:
     """
 
     def __init__(self, container: str) -> None:
-        self._steps = _Steps(Pages() if container == "ogg" else None)
+        self._steps = Steps(Pages() if container == "ogg" else None)
         self._demuxer = _Demuxer(container, self._steps)
         self._thread = threading.Thread(target=self._demuxer.run, name=f"decode-{container}", daemon=True)
         self._thread.start()
@@ -80,7 +75,7 @@ class LibavDecoder:
             said = self._steps.resume()
             if isinstance(said, Block):
                 yield said
-            elif said is _Said.HUNGRY:
+            elif said is Said.HUNGRY:
                 return
             else:
                 self._ended = True
@@ -89,97 +84,10 @@ class LibavDecoder:
                     raise said
 
 
-class _Said(Enum):
-    HUNGRY = "hungry"
-    """It can do nothing without more bytes."""
-    END = "end"
-
-
-class _Closed(Exception):
-    """Nobody wants what comes next."""
-
-
-class _Steps:
-    """The turn, which is either the owner's or the demuxer's, and what they hand each other with it.
-
-    To libav it is the file.
-    """
-
-    def __init__(self, pages: Pages | None) -> None:
-        self.pages = pages
-        self._turn = threading.Semaphore(0)
-        self._said: SimpleQueue[Block | _Said | Exception] = SimpleQueue()
-        self._data = bytearray()
-        self._consumed = 0
-        self._fruitful = 0
-        self._finished = False
-        self._closed = False
-
-    # The owner's side.
-
-    def feed(self, data: bytes) -> None:
-        """More bytes for the demuxer's next turn."""
-        self._data += data
-
-    def finish(self) -> None:
-        """There are no more bytes."""
-        self._finished = True
-
-    def resume(self) -> Block | _Said | Exception:
-        """Gives the demuxer a turn; what it says at the end of it."""
-        self._turn.release()
-        return self._said.get()
-
-    def close(self) -> None:
-        """Makes the demuxer end in its next turn, which is now."""
-        self._closed = True
-        self._turn.release()
-
-    # The demuxer's side.
-
-    @property
-    def fruitless(self) -> bool:
-        """Whether too many bytes were read for nothing."""
-        return self._consumed - self._fruitful > FRUITLESS
-
-    def wait(self) -> None:
-        """Waits for a turn."""
-        self._turn.acquire()
-        if self._closed:
-            raise _Closed
-
-    def say(self, block: Block) -> None:
-        """Hands on a block, if anybody still wants one."""
-        if self._closed:
-            raise _Closed
-        self._fruitful = self._consumed
-        self._said.put(block)
-        self.wait()
-
-    def end(self, outcome: _Said | Exception) -> None:
-        """The last turn is over."""
-        self._said.put(outcome)
-
-    def read(self, size: int) -> bytes:
-        """The next bytes; empty at their end. Called by libav, which bears no exception here."""
-        size = min(size, READ - self._consumed % READ)
-        while not (self._closed or self._finished or self.fruitless) and len(self._data) < READ:
-            self._said.put(_Said.HUNGRY)
-            self._turn.acquire()
-        if self._closed or self.fruitless:
-            return b""
-        data = bytes(self._data[:size])
-        del self._data[:size]
-        self._consumed += len(data)
-        if self.pages is not None:
-            self.pages.passed(data)
-        return data
-
-
 class _Demuxer:
     """What the thread does. It knows the steps and not the decoder, which may be lost meanwhile."""
 
-    def __init__(self, container: str, steps: _Steps) -> None:
+    def __init__(self, container: str, steps: Steps) -> None:
         self.promised_s: float | None = None
         self.rate_hz = 0
         """Of what was decoded last; 0 before anything was."""
@@ -195,12 +103,12 @@ class _Demuxer:
         self._granule_base: int | None = None
 
     def run(self) -> None:
-        outcome: _Said | Exception = _Said.END
+        outcome: Said | Exception = Said.END
         try:
             self._steps.wait()
             self._decode()
-        except _Closed:
-            outcome = _Said.END
+        except Closed:
+            outcome = Said.END
         except FFmpegError:
             outcome = undecodable("it is damaged, or ends inside its header; send the recording whole")
         except Exception as error:
@@ -213,7 +121,13 @@ class _Demuxer:
 
     def _decode(self) -> None:
         options = {"probesize": "32"}  # The header says all; more would be read ahead of the first sample.
-        with av.open(self._steps, format=self._container, buffer_size=BUFFER, options=options) as container:
+        with av.open(
+            self._steps,
+            format=self._container,
+            buffer_size=BUFFER,
+            options=options,
+            metadata_errors="replace",
+        ) as container:
             stream = next(iter(container.streams.audio), None)
             if stream is None:
                 raise undecodable("there is no audio in it; send a file with an audio stream")
