@@ -14,7 +14,7 @@ from trunkline_speech.model_files import SIGNATURE, Refused
 from trunkline_speech.pipelines import Chain, Pipeline, Pool
 from trunkline_speech.whisper import SILENCE, Piecework, Transcript, WhisperModel, opener
 
-MEMORY_FACTOR: Final = 7
+MEMORY_FACTOR: Final = 6
 """Memory of a pipeline that has heard something, as a multiple of its files: INT8 weights are kept unpacked,
 beside graphs and buffers."""
 
