@@ -121,13 +121,14 @@ class _Demuxer:
 
     def _decode(self) -> None:
         options = {"probesize": "32"}  # The header says all; more would be read ahead of the first sample.
-        with av.open(
+        opened: Any = av.open(
             self._steps,
             format=self._container,
             buffer_size=BUFFER,
             options=options,
             metadata_errors="replace",
-        ) as container:
+        )
+        with opened as container:
             stream = next(iter(container.streams.audio), None)
             if stream is None:
                 raise undecodable("there is no audio in it; send a file with an audio stream")
