@@ -197,6 +197,7 @@ class Segmenter:
         """What is left to decide when no more audio comes."""
         if self.open:
             yield from self._end_segment()
+        self._floor = self._position
         yield from self._end_utterance(0.0)
 
     def split(self) -> Iterator[Decision]:
