@@ -40,9 +40,10 @@ class WavDecoder:
     def feed(self, data: bytes) -> Iterator[Block]:
         if self._samples is None:
             self._header += data
-            begin = self._open()
-            if self._samples is None:
+            opened = self._open()
+            if opened is None:
                 return
+            self._samples, begin = opened
             data, self._header = self._header[begin:], b""
         if self._left is not None:
             data = data[: self._left]
@@ -59,8 +60,8 @@ class WavDecoder:
         if self._samples is not None:
             self._samples.close()
 
-    def _open(self) -> int:
-        """Where the samples begin, once the header is there."""
+    def _open(self) -> tuple[Decoder, int] | None:
+        """Who decodes the samples, and from which byte on, once the header is there."""
         header = self._header
         at, kind, channels, rate_hz = 12, "", 0, 0
         while at + 8 <= len(header):
@@ -69,15 +70,14 @@ class WavDecoder:
             if name == b"data":
                 if not kind:
                     raise undecodable("its samples come before their format; write the WAV file anew")
-                self._samples = RawDecoder(kind, channels, rate_hz)
                 if 0 < size < UNKNOWN_SIZE:
                     self._left = size
                     self._promised_s = size / (int(kind[1]) * channels * rate_hz)
-                return body
+                return RawDecoder(kind, channels, rate_hz), body
             if body + size > MOST_HEADER:
                 raise undecodable("its header is longer than 1 MiB; leave out pictures and metadata")
             if body + size > len(header):
-                return 0
+                return None
             if name == b"fmt ":
                 tag, channels, rate_hz, bits = _format(header[body : body + size])
                 check_rate(rate_hz)
@@ -85,10 +85,9 @@ class WavDecoder:
                     raise undecodable("its header says that it has no channels; write the WAV file anew")
                 kind = KINDS.get((tag, bits), "")
                 if not kind:
-                    self._samples = LibavDecoder("wav")
-                    return 0
+                    return LibavDecoder("wav"), 0
             at = body + size + size % 2
-        return 0
+        return None
 
 
 def _format(body: bytes) -> tuple[int, int, int, int]:
