@@ -70,6 +70,16 @@ def test_a_second_failure_is_one_too_many():
     assert chain.devices[0] == Device("GPU", active=False, error="it failed again and again")
 
 
+def test_the_last_device_is_kept_as_long_as_a_fresh_pipeline_helps():
+    machine = Machine("GPU", "CPU")
+    machine.cannot_open = {"GPU"}
+    chain = opened(machine, "GPU", "CPU")
+    for _ in range(5):
+        machine.failures = {"CPU": 1}
+        assert chain.run(0, "a") == ("A", "CPU")
+    assert not chain.lost
+
+
 def test_a_device_that_dies_is_taken_out_and_the_work_is_done_on_the_next():
     machine = Machine("GPU", "CPU")
     chain = opened(machine, "GPU", "CPU", slots=2)

@@ -179,7 +179,8 @@ class Chain(Generic[W, R]):
         with self._lock:
             self._failures[device] += 1
             failures = self._failures[device]
-        if failures >= _FAILURES:
+        # The last one that works is better than none.
+        if failures >= _FAILURES and len(self._errors) + 1 < len(self._names):
             self._take_out(device, "it failed again and again")
         return result
 
