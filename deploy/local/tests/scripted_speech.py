@@ -6,6 +6,7 @@ where it is told to, and keeps a session as the contract says.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from trunkline_hop.settings import ServiceSettings
 RATE_HZ = 16_000
 MODEL = "models/scripted/versions/1"
 TOKEN = "as secret as can be"
+BEGINNING = 2 * RATE_HZ * 4 // 5
+"""Bytes of LINEAR16 by which a recording is known."""
 SILENCE = RATE_HZ // 2
 """Audio after a segment that makes it final."""
 
@@ -48,6 +51,10 @@ class Kept:
     """What a session store would."""
 
     config: pb.StreamingConfig
+    script: Sequence[Said]
+    token: str
+    audio: bytearray = field(default_factory=bytearray)
+    """What was heard, by the session's clock."""
     sequence: int = 0
     finals: list[pb.StreamingRecognizeResponse] = field(default_factory=list)
     needed_from: int = 0
@@ -61,6 +68,11 @@ class ScriptedSpeech:
     def __init__(self) -> None:
         self.target = ""
         self.script: Sequence[Said] = ()
+        """What is said in everything that is not known."""
+        self.known: dict[bytes, Sequence[Said]] = {}
+        """What is said in a recording, by how it begins."""
+        self.killed = asyncio.Event()
+        """Set: every stream breaks at the next audio, and the event is cleared."""
         self.breaks: list[int] = []
         """Samples after which a stream breaks, each once."""
         self.drains: list[int] = []
@@ -71,24 +83,28 @@ class ScriptedSpeech:
         """What the next streams end with before they begin."""
         self.forgets = False
         """Nothing can be resumed."""
-        self.audio = bytearray()
-        """What was heard, by the session's clock."""
         self.recognised: list[pb.RecognizeRequest] = []
         self.configs: list[pb.StreamingConfig] = []
         self.resumed = 0
-        self._kept: Kept | None = None
+        self._kept: list[Kept] = []
+
+    @property
+    def audio(self) -> bytes:
+        """What the last session heard."""
+        return bytes(self._kept[-1].audio)
 
     async def Recognize(self, request, call):
         self.recognised.append(request)
         if request.options.language_code == "xx":
             raise BadRequest.field("options.language_code", "nobody speaks xx")
+        script = self.known.get(request.audio, self.script)
         segments = [
             _segment(number, said, request.options, len(said.words()), revision=1)
-            for number, said in enumerate(self.script, 1)
+            for number, said in enumerate(script, 1)
         ]
         return pb.RecognizeResponse(
             segments=segments,
-            text=" ".join(said.text for said in self.script),
+            text=" ".join(said.text for said in script),
             language_code="en",
             provenance=_provenance(),
         )
@@ -100,14 +116,16 @@ class ScriptedSpeech:
         first = await anext(requests)
         if self.refuses:
             raise self.refuses.pop(0)
+        found = [kept for kept in self._kept if kept.token == first.resume.resume_token]
         if first.HasField("config"):
             self.configs.append(first.config)
-            self._kept = Kept(first.config)
-        elif self._kept is None or self.forgets or first.resume.resume_token != TOKEN:
+            kept = Kept(first.config, self.script, f"{TOKEN} {len(self._kept)}")
+            self._kept.append(kept)
+        elif not found or self.forgets:
             raise NotFound("SESSION_UNKNOWN", "no such session", resource_type="session", resource_name="")
         else:
             self.resumed += 1
-        kept = self._kept
+            kept = found[0]
         last = first.resume.last_sequence
         kept.sequence = max(kept.sequence, last)
         place = kept.needed_from
@@ -116,7 +134,7 @@ class ScriptedSpeech:
             place,
             started=pb.SessionStarted(
                 session_id="s1",
-                resume_token=TOKEN,
+                resume_token=kept.token,
                 resumed=first.HasField("resume"),
                 audio_start=duration(place),
             ),
@@ -127,16 +145,20 @@ class ScriptedSpeech:
                 yield final
         shown: set[tuple[int, int]] = set()
         async for request in requests:
-            self.audio[2 * place :] = request.audio
+            kept.audio[2 * place :] = request.audio
             place += len(request.audio) // 2
+            kept.script = self.known.get(bytes(kept.audio[:BEGINNING]), kept.script)
             for event in self._events(kept, place, shown):
                 yield event
+            if self.killed.is_set():
+                self.killed.clear()
+                raise Unavailable("UNREACHABLE", "the replica was killed")
             if any(place >= at for at in self.breaks):
                 self.breaks = [at for at in self.breaks if place < at]
                 raise Unavailable("UNREACHABLE", "the replica was killed")
             if any(place >= at for at in self.drains):
                 self.drains = [at for at in self.drains if place < at]
-                draining = pb.Draining(resume_token=TOKEN, audio_start=duration(kept.needed_from))
+                draining = pb.Draining(resume_token=kept.token, audio_start=duration(kept.needed_from))
                 yield self._event(kept, place, draining=draining)
                 return
         for event in self._events(kept, place, shown, ended=True):
@@ -146,8 +168,8 @@ class ScriptedSpeech:
         self, kept: Kept, place: int, shown: set[tuple[int, int]], ended: bool = False
     ) -> Iterator[pb.StreamingRecognizeResponse]:
         """What is said of audio up to a place, but for what was said already."""
-        while (number := len(kept.finals) + 1) <= len(self.script):
-            said = self.script[number - 1]
+        while (number := len(kept.finals) + 1) <= len(kept.script):
+            said = kept.script[number - 1]
             words = said.words()
             heard = sum(end <= place for _, _, end in words)
             if place > words[0][1] and (number, 0) not in shown:
