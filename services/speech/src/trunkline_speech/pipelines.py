@@ -54,8 +54,8 @@ class CannotOpen(Exception):
 class Chain(Generic[W, R]):
     """Devices in order, and the pipelines on the first that works. Its methods block and may run in any thread.
 
-    A pipeline that fails is never used again. The work is repeated on a fresh one; when that fails too, and so
-    does `probe`, which once worked, or when it is the device's second failure, the device is taken out, and this
+    A pipeline that fails is never used again. The work is repeated on a fresh one. When that fails too, and so does
+    `probe`, which once worked, the device is taken out; so it is at its second failure, while another is left. This
     work and all other goes to the next one. Work that fails where `probe` works is itself the reason.
 
     Args:
