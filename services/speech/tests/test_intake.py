@@ -71,11 +71,12 @@ async def _closing(intake: Intake[int]) -> None:
 
 async def test_audio_that_comes_as_it_is_spoken_is_live_and_a_file_is_not(clock):
     intake: Intake[int] = Intake(100 * RATE_HZ, clock)
+    await intake.put(1, 512)
     for _ in range(20):
         clock.advance(1.0)
         await intake.put(1, RATE_HZ)
         assert intake.live
-    await intake.put(1, round(LIVE_SLACK_S * RATE_HZ))
+    await intake.put(1, round(LIVE_SLACK_S * RATE_HZ) - 512)
     assert intake.live
     await intake.put(1, RATE_HZ)
     assert not intake.live

@@ -31,7 +31,8 @@ class Intake(Generic[ItemT]):
         self._interrupted = False
         self._closed = False
         self._changed = asyncio.Event()
-        self._since = self._last = clock.monotonic()
+        self._since = 0.0
+        self._last: float | None = None
         self._taken = 0
         self._burst = False
 
@@ -59,7 +60,8 @@ class Intake(Generic[ItemT]):
         now = self._clock.monotonic()
         if not self._waiting:
             # All that came was heard, so nobody is behind. What comes now was spoken since the last that came.
-            self._since, self._taken, self._burst = self._last, 0, False
+            self._since = now if self._last is None else self._last
+            self._taken, self._burst = 0, False
         self._items.append((item, samples))
         self._waiting += samples
         self._taken += samples
