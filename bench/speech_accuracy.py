@@ -30,7 +30,7 @@ import uvloop
 
 from bench.speech_material import RATE_HZ, Utterance, held_out, pcm, read, samples, track
 from bench.speech_service import parser, speech, stores
-from bench.speech_sessions import PCM, at_once, config, final_text, stub
+from bench.speech_sessions import PCM, at_once, chunks, config, final_text, stub
 from trunkline.speech.v1 import speech_pb2 as pb
 from trunkline_hop.errors import Fault
 from trunkline_phrases import LANGUAGES, Language, spoken
@@ -133,14 +133,10 @@ async def hear(service: Any, model: str, corpus: Corpus) -> tuple[Side, Side]:
             offline.texts.append("")
             offline.failed = f"{type(fault).__name__}: {fault}"
         middle = time.perf_counter()
+        first = config(model=model, language_code=corpus.language)
         try:
-            streaming.texts.append(
-                final_text(
-                    await at_once(
-                        service, recording.audio, config(model=model, language_code=corpus.language)
-                    )
-                )
-            )
+            events = [event async for event in at_once(service, chunks(recording.audio), first)]
+            streaming.texts.append(final_text(events))
         except Fault as fault:
             streaming.texts.append("")
             streaming.failed = f"{type(fault).__name__}: {fault}"

@@ -21,7 +21,7 @@ import uvloop
 from bench.speech_bare import bare
 from bench.speech_material import RATE_HZ, Utterance, pcm, samples, track
 from bench.speech_service import Served, Stores, cores, parser, speech, stores
-from bench.speech_sessions import PCM, Latencies, at_once, config, live_together, quantile, stub
+from bench.speech_sessions import PCM, Latencies, at_once, chunks, config, live_together, quantile, stub
 from trunkline.speech.v1 import speech_pb2 as pb
 from trunkline_hop.errors import Fault
 
@@ -59,7 +59,8 @@ async def real_time(service: Any, utterances: Sequence[Utterance]) -> None:
         whole = pb.RecognizeRequest(options=options, audio_format=PCM, audio=audio)
         await service.Recognize(whole, timeout=600)
         middle = time.perf_counter()
-        await at_once(service, audio, config(word_times=word_times))
+        async for _ in at_once(service, chunks(audio), config(word_times=word_times)):
+            pass
         ended = time.perf_counter()
         print(
             f"real-time factor, {row.seconds:.0f} s of audio{' with word times' if word_times else ''}: "

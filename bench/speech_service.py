@@ -1,7 +1,7 @@
 """The speech service as a process, with the model it serves: what the benchmarks of it share.
 
-A registry on a PostgreSQL of its own holds the model, as in the suite; then comes `python -m trunkline_speech`, and
-a gateway where one is asked for, on the core that is named. Loads run in the benchmark's own process, on the last
+A registry on a PostgreSQL of its own holds the model and a Valkey keeps the sessions, as in the suite, both on the
+load's core; then comes `python -m trunkline_speech`, and a gateway where one is asked for, on the core that is named. Loads run in the benchmark's own process, on the last
 core.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from trunkline_local.catalog import Bundle, register
-from trunkline_local.embedded import PostgreSQL, free_port
+from trunkline_local.embedded import PostgreSQL, Valkey, free_port
 from trunkline_local.services import environment, is_serving
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,9 +46,10 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """A registry with the model in production."""
+    """A registry with the model in production, and what keeps sessions."""
 
     registry: str
+    redis_url: str
     model: str
     directory: Path
 
@@ -84,12 +85,15 @@ async def stores(artifact: Path) -> AsyncIterator[Stores]:
     bundle = Bundle(artifact.parent.name, artifact)
     with tempfile.TemporaryDirectory(prefix="trunkline-bench-") as name:
         directory = Path(name)
-        async with PostgreSQL(directory / "postgres", durable=False) as postgres:
-            settings = {"POSTGRES_DSN": postgres.dsn, "BLOB_DIR": str(directory / "blobs")}
-            with child(("-m", "trunkline_registry"), settings, directory) as (port, _):
-                await serving(port)
-                await register(f"127.0.0.1:{port}", [bundle])
-                yield Stores(f"127.0.0.1:{port}", bundle.name, directory)
+        with on(cores()[1]):
+            valkey = Valkey(directory / "valkey", persistent=False)
+            postgres = PostgreSQL(directory / "postgres", durable=False)
+            async with valkey, postgres:
+                settings = {"POSTGRES_DSN": postgres.dsn, "BLOB_DIR": str(directory / "blobs")}
+                with child(("-m", "trunkline_registry"), settings, directory) as (port, _):
+                    await serving(port)
+                    await register(f"127.0.0.1:{port}", [bundle])
+                    yield Stores(f"127.0.0.1:{port}", valkey.url, bundle.name, directory)
 
 
 @asynccontextmanager

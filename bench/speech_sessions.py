@@ -13,13 +13,15 @@ from typing import Any
 from bench.speech_material import RATE_HZ, Track, Utterance
 from trunkline.speech.v1 import speech_pb2 as pb
 from trunkline.speech.v1.speech_pb2_grpc import SpeechServiceStub
+from trunkline_hop import logs
 from trunkline_hop.channel import connect
-from trunkline_hop.errors import Fault
+from trunkline_hop.errors import Fault, Overloaded
 
 CHUNK_S = 0.04
 """Of audio in a message, as telephony and browsers send it."""
 FIRST_S, FINAL_S = (1.2, 2.0), (0.7, 1.2)
 """Required p50 and p95 of the first partial after speech starts, and of the final after it ends."""
+PATIENCE_S, AGAIN_S = 60.0, 1.0
 PCM = pb.AudioFormat(encoding=pb.AUDIO_ENCODING_LINEAR16, sample_rate_hertz=RATE_HZ)
 
 
@@ -126,6 +128,7 @@ def seconds(duration: Any) -> float:
 @asynccontextmanager
 async def stub(target: str) -> AsyncIterator[Any]:
     """A SpeechServiceStub through hop's channel, when it can be called."""
+    logs.configure("bench", "warning")
     async with connect("speech", target) as channel:
         await channel.channel_ready()
         yield SpeechServiceStub(channel)
@@ -187,16 +190,37 @@ async def live_together(
 
 
 async def at_once(
-    service: Any, audio: bytes, first: pb.StreamingRecognizeRequest, size: int = 64_000
-) -> list[pb.StreamingRecognizeResponse]:
-    """All events of a session that is fed as fast as it takes audio."""
+    service: Any, audio: Iterable[bytes], first: pb.StreamingRecognizeRequest
+) -> AsyncIterator[pb.StreamingRecognizeResponse]:
+    """The events of a session that is fed as fast as it takes audio.
 
-    async def requests() -> AsyncIterator[pb.StreamingRecognizeRequest]:
-        yield first
-        for place in range(0, len(audio), size):
-            yield pb.StreamingRecognizeRequest(audio=audio[place : place + size])
+    While the server says that it has too many, asks again, as long as a person would wait.
+    """
+    until = time.perf_counter() + PATIENCE_S
+    while True:
+        started = asyncio.Event()
 
-    return [event async for event in service.StreamingRecognize(requests())]
+        async def requests(started: asyncio.Event) -> AsyncIterator[pb.StreamingRecognizeRequest]:
+            yield first
+            await started.wait()  # a refusal comes before any audio is sent
+            for chunk in audio:
+                yield pb.StreamingRecognizeRequest(audio=chunk)
+
+        try:
+            async for event in service.StreamingRecognize(requests(started)):
+                started.set()
+                yield event
+        except Overloaded:
+            if started.is_set() or time.perf_counter() > until:
+                raise
+            await asyncio.sleep(AGAIN_S)
+        else:
+            return
+
+
+def chunks(audio: bytes, size: int = 64_000) -> Iterable[bytes]:
+    """The audio in messages."""
+    return [audio[place : place + size] for place in range(0, len(audio), size)]
 
 
 def final_text(events: Iterable[pb.StreamingRecognizeResponse]) -> str:

@@ -15,15 +15,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import itertools
 import json
 import os
 import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -35,7 +35,7 @@ from scipy import stats
 
 from bench.speech_material import FRAME, RATE_HZ, Track, pcm, samples, track
 from bench.speech_service import cores, parser, speech, stores
-from bench.speech_sessions import config, seconds, stub
+from bench.speech_sessions import at_once, chunks, config, seconds, stub
 from trunkline.speech.v1 import speech_pb2 as pb
 from trunkline_hop.serve import serve
 from trunkline_hop.server import Server
@@ -44,7 +44,6 @@ PROBE = "BENCH_PROBE"
 EVERY_S = 0.5
 WARM_MINUTES = 10
 LOOP_S = 90.0
-CHUNK = 64_000
 HOP_S = FRAME / RATE_HZ
 COUNTED = ("rss_mb", "threads", "descriptors", "tasks", "objects")
 
@@ -91,16 +90,11 @@ class Heard:
 
 async def hear(service: Any, loop: Track, rounds: int, first: pb.StreamingRecognizeRequest) -> Heard:
     """Says the loop so many times in one session."""
-    audio = pcm(loop.samples)
-
-    async def requests() -> AsyncIterator[pb.StreamingRecognizeRequest]:
-        yield first
-        for _ in range(rounds):
-            for place in range(0, len(audio), CHUNK):
-                yield pb.StreamingRecognizeRequest(audio=audio[place : place + CHUNK])
-
+    audio = chunks(pcm(loop.samples))
     heard = Heard()
-    async for event in service.StreamingRecognize(requests()):
+    async for event in at_once(
+        service, itertools.chain.from_iterable(itertools.repeat(audio, rounds)), first
+    ):
         heard.progress.append((time.time(), seconds(event.audio_time)))
         heard.dropped += event.HasField("audio_dropped")
         heard.degradations.update(event.provenance.degradations)
@@ -212,7 +206,9 @@ async def measure(given: argparse.Namespace) -> bool:
         "words": len(heard.words),
         "audio_dropped_events": heard.dropped,
         "degradations": sorted(heard.degradations),
-        "longest_wait_s": round(max((b - a for (a, _), (b, _) in pairwise(heard.progress)), default=0), 2),
+        "longest_wait_s": round(
+            max((b - a for (a, _), (b, _) in itertools.pairwise(heard.progress)), default=0), 2
+        ),
         "growth": grown,
         "objects_that_grew": kinds(probes),
         "word_times": moved,
