@@ -609,21 +609,38 @@ async def test_more_sessions_than_are_held_are_refused_with_a_time_to_come_back(
     assert here.sessions.live == 0
 
 
-async def test_new_sessions_are_refused_while_the_recogniser_cannot_follow_those_that_are_open():
-    here = Here(MONOLOGUE)
+async def test_new_sessions_are_refused_while_the_recogniser_cannot_follow_those_that_are_live():
+    other = WorldRecogniser(MONOLOGUE, name="models/other/versions/1", languages=("fr",))
+    here = Here(MONOLOGUE, others=[other])
 
     async def before(start: int, end: int, hearing: Hearing) -> None:
+        await turn()  # whoever waits for room goes on meanwhile
         here.clock.advance(3.0)
 
     here.recogniser.before = before
     await here.said(DENSE)
+    assert here.sessions.load == 0  # a recording, fed as fast as it is heard, takes what is left
+    async with here.sessions.start(DENSE) as session, asyncio.TaskGroup() as tasks:
+        tasks.create_task(_all(session))
+        await _fed_live(session, here)
     assert here.sessions.load > 1
     with pytest.raises(Overloaded) as caught:
         await here.said()
     assert caught.value.retry_after is not None
+    assert finals(await here.said(SessionConfig(Options(language="fr"))))
     here.clock.advance(60)
     here.recogniser.before = None
     assert finals(await here.said()) == finals(await Here(MONOLOGUE).said())
+
+
+async def _fed_live(session: Session, here: Here) -> None:
+    """Feeds a session as fast as its world is spoken."""
+    audio, step = here.world.audio(), at(0.1) // SAMPLES_A_BYTE
+    for first in range(0, len(audio), step):
+        here.clock.advance(0.1)
+        await session.feed(audio[first : first + step])
+        await until(lambda: not session._intake.ahead)
+    await session.finish()
 
 
 async def test_without_a_store_nothing_can_be_resumed_and_the_session_says_so():

@@ -35,7 +35,7 @@ from trunkline_speech.events import (
 )
 from trunkline_speech.intake import Intake
 from trunkline_speech.keeper import Keeper
-from trunkline_speech.load import Load
+from trunkline_speech.load import Loads
 from trunkline_speech.parts import Choose, Diarize, Diarizer, Ear, Frame, Listen
 from trunkline_speech.passes import Interrupted, Passes
 from trunkline_speech.recogniser import Hearing, Recogniser
@@ -73,7 +73,7 @@ class Parts:
     listen: Listen
     choose: Choose
     diarize: Diarize
-    load: Load
+    loads: Loads
     clock: Clock
 
 
@@ -153,7 +153,6 @@ class Conversation:
         self._segmenter = Segmenter(self._config.parameters, recogniser.window, snapshot.mark)
         self._tape = Tape()
         self._stop = asyncio.Event()
-        self._passes = Passes(parts.clock, parts.load, self._stop)
         self._degradations = Degradations()
         self._diarizer = self._new_diarizer(snapshot.speakers)
         self._failing = False
@@ -162,6 +161,7 @@ class Conversation:
         """Makes frames of what the client sends."""
         self.intake = Intake[Item](self._room(), parts.clock)
         """What is to be heard. Filled by the session."""
+        self._passes = Passes(parts.clock, parts.loads, lambda: self.intake.live, self._stop)
         self.said = asyncio.Queue[Said | None](EVENTS_WAITING)
         """What is said."""
 

@@ -1,4 +1,4 @@
-"""How much of the recognition's capacity is used, and whether there is room for one more session."""
+"""How much of each recogniser's capacity is used, and whether there is room for one more session."""
 
 from __future__ import annotations
 
@@ -15,10 +15,32 @@ WANTED_S: Final = 0.6
 """A pass that takes longer than this, its wait included, makes sessions late."""
 
 
-class Load:
-    """The share of time in which passes run or wait, times how late that makes them.
+class Loads:
+    """The load of every recogniser.
 
-    A pool that is always busy but answers at once has room for more; so has one that is slow but idle.
+    Args:
+        clock: measures it.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._loads: dict[str, Load] = {}
+
+    def of(self, name: str) -> Load:
+        """That of one recogniser, by name."""
+        return self._loads.setdefault(name, Load(self._clock))
+
+    @property
+    def most(self) -> float:
+        """That of the busiest."""
+        return max((load.now for load in self._loads.values()), default=0.0)
+
+
+class Load:
+    """The share of time in which passes of live sessions run or wait, times how late that makes them.
+
+    A pool that is always busy but answers at once has room for more; so has one that is slow but idle. Recordings
+    that are fed as fast as they are heard do not count: they take what is left.
 
     Args:
         clock: measures both.

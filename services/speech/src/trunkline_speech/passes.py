@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Final
 
@@ -10,7 +12,7 @@ import structlog
 
 from trunkline_hop.clock import Clock
 from trunkline_hop.errors import BadRequest, Fault, Overloaded, TooLate, Unavailable
-from trunkline_speech.load import Load
+from trunkline_speech.load import Loads
 from trunkline_speech.recogniser import Heard, Hearing, Recogniser, Samples
 
 FINAL_DUE_S: Final = 2.0
@@ -34,13 +36,15 @@ class Passes:
 
     Args:
         clock: measures patience.
-        load: is told how long passes take.
+        loads: is told how long passes of a live session take.
+        live: whether the session is live right now.
         stop: set when waiting has no point any more.
     """
 
-    def __init__(self, clock: Clock, load: Load, stop: asyncio.Event) -> None:
+    def __init__(self, clock: Clock, loads: Loads, live: Callable[[], bool], stop: asyncio.Event) -> None:
         self._clock = clock
-        self._load = load
+        self._loads = loads
+        self._live = live
         self._stop = stop
 
     async def interim(
@@ -94,7 +98,8 @@ class Passes:
         self, recogniser: Recogniser, samples: Samples, hearing: Hearing, within_s: float
     ) -> Heard:
         due = asyncio.get_running_loop().time() + within_s
-        with self._load.measured():
+        live = self._live()
+        with self._loads.of(recogniser.name).measured() if live else nullcontext():
             return await recogniser.hear(samples, replace(hearing, due=due))
 
     async def _pause(self, seconds: float) -> None:

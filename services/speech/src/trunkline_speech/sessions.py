@@ -14,7 +14,7 @@ from trunkline_hop.errors import Overloaded, Unavailable
 from trunkline_speech.config import AudioFormat, SessionConfig
 from trunkline_speech.conversation import Parts, Resumed
 from trunkline_speech.keeper import Keeper
-from trunkline_speech.load import Load
+from trunkline_speech.load import Loads
 from trunkline_speech.parts import Choose, Diarize, Listen
 from trunkline_speech.segmenter import Mark
 from trunkline_speech.session import Session
@@ -47,7 +47,7 @@ class Sessions:
         clock: Clock,
         limit: int,
     ) -> None:
-        self._parts = Parts(listen, choose, diarize, Load(clock), clock)
+        self._parts = Parts(listen, choose, diarize, Loads(clock), clock)
         self._store = store
         self._limit = limit
         self._live = 0
@@ -59,8 +59,8 @@ class Sessions:
 
     @property
     def load(self) -> float:
-        """Share of its capacity that recognition uses; at 1 new sessions are refused."""
-        return self._parts.load.now
+        """Share of its capacity that the busiest recogniser uses; at 1 it is given no new sessions."""
+        return self._parts.loads.most
 
     @asynccontextmanager
     async def start(self, config: SessionConfig) -> AsyncIterator[Session]:
@@ -70,12 +70,6 @@ class Sessions:
             Overloaded: SHED, with RetryInfo.
             BadRequest, NotFound, NotAllowed, Unavailable: nobody hears with these options.
         """
-        if self.load >= 1.0:
-            raise Overloaded(
-                "SHED",
-                "recognition cannot follow the sessions that are open",
-                retry_after=_RETRY_AFTER,
-            )
         with self._place():
             snapshot = Snapshot(
                 session_id=uuid.uuid4().hex,
@@ -147,6 +141,12 @@ class Sessions:
         keeper = Keeper(self._store, token, epoch, self._parts.clock)
         async with AsyncExitStack() as lease:
             recogniser = await lease.enter_async_context(self._parts.choose(snapshot.config.options))
+            if resumed is None and self._parts.loads.of(recogniser.name).now >= 1.0:
+                raise Overloaded(
+                    "SHED",
+                    f"{recogniser.name} cannot follow the sessions that are open",
+                    retry_after=_RETRY_AFTER,
+                )
             session = Session(self._parts, snapshot, keeper, recogniser, lease, resumed)
             async with session.running():
                 yield session
