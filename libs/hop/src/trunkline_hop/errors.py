@@ -6,9 +6,9 @@
                                               TASK_UNSUPPORTED
       NotFound           NOT_FOUND            MODEL_UNKNOWN, VERSION_UNKNOWN, ARTIFACT_UNKNOWN, VIEW_UNKNOWN,
                                               FEATURE_UNKNOWN, ENTITY_TYPE_UNKNOWN, INDEX_UNKNOWN,
-                                              SNAPSHOT_UNKNOWN
+                                              SNAPSHOT_UNKNOWN, SESSION_UNKNOWN
       AlreadyExists      ALREADY_EXISTS       RESOURCE_EXISTS
-      Conflict           ABORTED              ETAG_MISMATCH, REQUEST_ID_REUSED
+      Conflict           ABORTED              ETAG_MISMATCH, REQUEST_ID_REUSED, SESSION_MOVED
       NotAllowed         FAILED_PRECONDITION  STAGE_POLICY, CHECKSUM_MISMATCH, MODEL_REFUSED, MODEL_TASK,
                                               NOT_SERVING, SNAPSHOT_NOT_READY
       Unavailable        UNAVAILABLE          LOADING, DRAINING, BREAKER_OPEN, UNREACHABLE, STORE_UNREACHABLE,
