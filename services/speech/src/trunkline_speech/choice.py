@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from trunkline_hop.errors import Fault, NotFound, Unavailable
 from trunkline_modelstore.lease import Lease
@@ -41,11 +41,11 @@ class Listed:
 class Models(Protocol):
     """The part of `ModelStore` that a choice is made with."""
 
-    def lease(self, name: str) -> Lease[Recogniser]:
+    def lease(self, name: str) -> Lease[Any]:
         """A lease of a model's version in force, or of a version."""
         ...
 
-    def find(self, name: str) -> Resident[Recogniser] | None:
+    def find(self, name: str) -> Resident[Any] | None:
         """The resident that a name means, when it is in memory."""
         ...
 

@@ -30,7 +30,7 @@ class SpeechService:
     async def Recognize(self, request: pb.RecognizeRequest, call: Call) -> pb.RecognizeResponse:
         """One recording at once."""
         audio, options = convert.audio_format(request.audio_format), convert.options(request.options)
-        found = await self._offline.recognise(request.audio, audio, options)
+        found = await self._offline.recognise(request.audio, audio, options, within_s=call.remaining())
         call.provenance(found.model_version)
         for degradation in found.degradations:
             call.degraded(degradation)
