@@ -32,7 +32,7 @@ $(VENV)/run: $(VENV)/protos $(SOURCES)
 	@touch $@
 
 $(VENV)/dev: $(VENV)/run
-	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --group dev -e './models/fraud[train]' -e './models/recommender[train]'
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --group dev -e './models/fraud[train]' -e './models/recommender[train]' -e './services/speech[sherpa]'
 	@touch $@
 
 protos: $(VENV)/protos ## build and install the stubs from protos/

@@ -1,7 +1,6 @@
 """Diarization error rate of each embedding, online and offline, beside the trivial answer.
 
     python -m bench.diarization --data ../shared/data/diarization
-    python -m bench.diarization --data ../shared/data/diarization --speaker-model DIR
 
 Speech is cut into words of a quarter of a second, as a recogniser would give them, and told to the same code that
 serves: the reference's speech (oracle), or what the service's own voice detector finds (own). Scored as in the NIST
@@ -18,6 +17,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,9 @@ import soundfile
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from trunkline_speech import vad
 from trunkline_speech.classical_embedding import ClassicalEmbedding
+from trunkline_speech.config import Parameters
 from trunkline_speech.embedding import Embedding
 from trunkline_speech.recording_speakers import tag_recording
 from trunkline_speech.speakers import Diarizer
@@ -124,13 +126,17 @@ def words(speech: NDArray[np.bool_], frames_a_second: float) -> list[Word]:
     for start, end in (edges / frames_a_second).reshape(-1, 2):
         pieces = max(1, round((end - start) / WORD_S))
         cuts = np.round(np.linspace(start, end, pieces + 1) * RATE_HZ).astype(int).tolist()
-        found += [Word("word", *cut) for cut in zip(cuts[:-1], cuts[1:], strict=True)]
+        found += [Word("word", *cut) for cut in pairwise(cuts)]
     return found
 
 
 def oracle(recording: Recording) -> list[Word]:
     frames = len(recording.samples) * FRAMES_A_SECOND // RATE_HZ
     return words(activity(recording.reference, frames).any(axis=0), FRAMES_A_SECOND)
+
+
+def own(recording: Recording) -> list[Word]:
+    return words(vad.probabilities(recording.samples) > Parameters().voice_threshold, RATE_HZ / vad.FRAME)
 
 
 def segments(told: list[Word]) -> list[list[Word]]:
@@ -203,12 +209,11 @@ async def run(data: Path, embeddings: dict[str, Embedding], detectors: dict) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data/diarization"))
-    parser.add_argument("--speaker-model", type=Path, help="directory of a model of voices")
     given = parser.parse_args(sys.argv[1:] if __name__ == "__main__" else [])
     if not given.data.is_dir():
         print(f"skipped: {given.data} is not here")
         return
-    asyncio.run(run(given.data, {"classical": ClassicalEmbedding()}, {"oracle": oracle}))
+    asyncio.run(run(given.data, {"classical": ClassicalEmbedding()}, {"oracle": oracle, "own": own}))
 
 
 if __name__ == "__main__":

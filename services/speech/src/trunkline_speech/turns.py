@@ -104,11 +104,11 @@ def _changes(embedding: Embedding, samples: Samples, span: Turn) -> list[int]:
 
 
 def _peaks(at: Sequence[int], apart: NDArray[np.float64], threshold: float) -> list[int]:
-    """The moments at which it is furthest, no two of them closer than the least turn."""
-    chosen: list[int] = []
-    for index in np.argsort(-apart, kind="stable"):
-        if apart[index] <= threshold:
-            break
-        if all(abs(at[index] - other) >= _LEAST for other in chosen):
-            chosen.append(at[index])
-    return sorted(chosen)
+    """The moments at which it is further than the threshold, and than it is anywhere near."""
+    near = _LEAST // _STEP
+    return [
+        moment
+        for index, moment in enumerate(at)
+        if apart[index] > threshold
+        and index - max(0, index - near) == np.argmax(apart[max(0, index - near) : index + near + 1])
+    ]
