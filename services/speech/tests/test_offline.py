@@ -282,7 +282,7 @@ def speech(draw: st.DrawFn) -> World:
 
 
 @given(speech(), st.integers(at(2), at(12)))
-@settings(max_examples=50)
+@settings(max_examples=settings.default.max_examples // 2)
 def test_pieces_are_in_order_within_the_window_and_hold_all_speech(world, window):
     found = list(pieces(world.frames(), window))
     assert all(before.end <= after.start + FRAME * 10 for before, after in pairwise(found))

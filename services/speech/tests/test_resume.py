@@ -155,7 +155,7 @@ def worlds(draw: st.DrawFn) -> World:
     st.sampled_from([1, 64]),
 )
 @settings(
-    max_examples=25,
+    max_examples=settings.default.max_examples // 4,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_however_often_it_breaks_off_what_is_final_is_the_same(valkey, world, breaks, chunk, ahead):

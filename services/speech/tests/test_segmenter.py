@@ -222,7 +222,7 @@ def test_what_holds_for_all_speech_and_all_parameters(probabilities, parameters,
 
 
 @given(speech, parameters, st.integers(5, 30), st.data())
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples // 2)
 def test_from_any_mark_on_the_same_is_decided_again(probabilities, parameters, word, data):
     whole = run(probabilities, parameters, word=word)
     index = data.draw(st.integers(0, len(probabilities) - 1))

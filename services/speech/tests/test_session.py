@@ -109,7 +109,7 @@ async def test_the_end_of_speech_is_heard_at_once_and_no_second_time():
 
 
 @given(st.integers(1, 4000), st.sampled_from([DENSE, SessionConfig()]))
-@settings(max_examples=20)
+@settings(max_examples=settings.default.max_examples // 5)
 def test_the_cut_of_the_audio_makes_no_difference(chunk, config):
     async def run() -> None:
         whole = await Here(MONOLOGUE).said(config, chunk=10**9)
