@@ -112,7 +112,7 @@ class Offline:
             names.pop(WORD_TIMES_ESTIMATED, None)
         if recording.dropped:
             names[AUDIO_DROPPED] = None
-        segments = list(_segments(found, heard))
+        segments = list(_segments(found, heard, len(recording.samples)))
         if options.max_speakers and segments:
             try:
                 segments = await self._tagged(recording.samples, segments, options.max_speakers)
@@ -192,7 +192,7 @@ async def _heard(
     return [task.result() for task in heard]
 
 
-def _segments(found: Sequence[Piece], heard: Sequence[Heard]) -> Iterator[Segment]:
+def _segments(found: Sequence[Piece], heard: Sequence[Heard], length: int) -> Iterator[Segment]:
     number = 0
     for piece, answer in zip(found, heard, strict=True):
         hypothesis = answer.hypothesis
@@ -203,7 +203,8 @@ def _segments(found: Sequence[Piece], heard: Sequence[Heard]) -> Iterator[Segmen
         )
         if text_of(words):
             number += 1
-            end = max(piece.speech_end, words[-1].end)
+            # The last frame may be filled up with silence.
+            end = min(max(piece.speech_end, words[-1].end), length)
             yield Segment(number, 1, words, hypothesis.language, piece.start, end)
 
 
