@@ -81,6 +81,8 @@ class ScriptedSpeech:
         """Finals that are kept, but never sent, because the stream breaks just then."""
         self.refuses: list[Fault] = []
         """What the next streams end with before they begin."""
+        self.longest: float = float("inf")
+        """Bytes of the longest recording that Recognize takes."""
         self.forgets = False
         """Nothing can be resumed."""
         self.recognised: list[pb.RecognizeRequest] = []
@@ -97,6 +99,8 @@ class ScriptedSpeech:
         self.recognised.append(request)
         if request.options.language_code == "xx":
             raise BadRequest.field("options.language_code", "nobody speaks xx")
+        if len(request.audio) > self.longest:
+            raise BadRequest("too long for one message", reason="AUDIO_TOO_LONG")
         script = self.known.get(request.audio, self.script)
         segments = [
             _segment(number, said, request.options, len(said.words()), revision=1)

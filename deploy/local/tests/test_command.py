@@ -20,7 +20,7 @@ from trunkline_local.embedded import free_port
 run = CliRunner().invoke
 
 
-@pytest.mark.parametrize("command", ["up", "down", "status", "logs", "trace", "demo"])
+@pytest.mark.parametrize("command", ["up", "down", "status", "logs", "trace", "transcribe", "demo"])
 def test_every_command_says_what_it_is_for(command):
     assert command in run(app, ["--help"]).output
     answer = run(app, [command, "--help"])
@@ -102,7 +102,7 @@ def free_base():
     while True:
         base = free_port()
         taken = []
-        for port in (base + offset + more for offset in (0, 1, 3, 6) for more in (0, 1000)):
+        for port in (base + offset + more for offset in (0, 1, 2, 3, 4, 6) for more in (0, 1000)):
             with socket.socket() as listener:
                 taken.append(port > 65000 or listener.connect_ex(("127.0.0.1", port)) == 0)
         if not any(taken):
@@ -142,7 +142,11 @@ async def test_a_suite_comes_up_restarts_what_dies_survives_its_supervisor_and_g
         assert f"127.0.0.1:{base}" in trunkline(*up).stdout
         first = processes()
         assert {process["health"] for process in first.values()} == {"SERVING"}
-        assert first["ranking"]["versions"] == [f"{model.name}/versions/1" for model in catalog.bundles()]
+        shipped = {f"{model.name}/versions/1": model.task for model in catalog.bundles()}
+        speech = [name for name, task in shipped.items() if task == "recognize_speech"]
+        assert first["ranking"]["versions"] == [name for name in shipped if name not in speech]
+        assert (first["speech"]["versions"] if "speech" in first else []) == speech
+        assert len(status()["left_out"]) == (not speech)
         assert "already running" in trunkline(*up).stdout
         other = run(app, [*up, "--replicas", "ranking=2"])
         assert other.exit_code == 1

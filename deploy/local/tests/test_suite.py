@@ -8,16 +8,20 @@ from trunkline_local.services import environment
 from trunkline_local.state import DataDirectory
 from trunkline_local.suite import Options, WrongOptions, check_environment, plan
 
+MODELS = {
+    "models/fraud": "score_transaction",
+    "models/recommender": "recommend",
+    "models/whisper-micro": "recognize_speech",
+}
+
 
 @pytest.fixture
 def planned(tmp_path, monkeypatch):
     monkeypatch.delenv("TRUNKLINE_REDIS_URL", raising=False)
     monkeypatch.delenv("TRUNKLINE_POSTGRES_DSN", raising=False)
 
-    def planned(**options):
-        return plan(
-            Options(tmp_path, **{"port_base": 0} | options), DataDirectory(tmp_path), 4317, ("models/fraud",)
-        )
+    def planned(models=MODELS, **options):
+        return plan(Options(tmp_path, **{"port_base": 0} | options), DataDirectory(tmp_path), 4317, models)
 
     return planned
 
@@ -38,6 +42,7 @@ def test_replicas_have_ports_of_their_own_and_callers_know_all_of_them(planned):
         "ranking",
         "ranking-2",
         "ranking-3",
+        "speech",
         "registry",
     ]
     targets = found.targets["ranking"].split(",")
@@ -52,6 +57,7 @@ def test_every_service_gets_its_own_settings_and_no_inherited_ones(planned, monk
     assert "valkey" not in found
     assert found["features"].needs == ()
     assert found["features"].unit.command().environment["TRUNKLINE_REDIS_URL"] == "redis://elsewhere:6379/0"
+    assert found["speech"].unit.command().environment["TRUNKLINE_REDIS_URL"] == "redis://elsewhere:6379/0"
     for name in ("gateway", "ranking", "registry", "retrieval"):
         assert "TRUNKLINE_REDIS_URL" not in found[name].unit.command().environment
     monkeypatch.setenv("TRUNKLINE_ANYTHING", "1")
@@ -64,6 +70,29 @@ def test_a_setting_that_nobody_would_read_stops_the_start():
     check_environment({"TRUNKLINE_REDIS_URL": "redis://x", "PATH": "/bin"})
     with pytest.raises(WrongOptions, match="TRUNKLINE_REDIS: not read here"):
         check_environment({"TRUNKLINE_REDIS": "redis://x"})
+
+
+def test_each_service_gets_the_models_that_it_can_serve(planned):
+    found = planned()
+    assert found.models == {
+        "ranking": ["models/fraud", "models/recommender"],
+        "speech": ["models/whisper-micro"],
+    }
+    environments = {name: process.unit.command() for name, process in by_name(found).items()}
+    assert environments["ranking"].environment["TRUNKLINE_MODELS"] == "models/fraud,models/recommender"
+    assert environments["speech"].environment["TRUNKLINE_MODELS"] == "models/whisper-micro"
+    assert environments["gateway"].environment["TRUNKLINE_SPEECH"] == found.targets["speech"]
+    assert found.left_out == []
+
+
+def test_a_service_without_a_model_is_left_out_in_one_sentence(planned):
+    found = planned(models={"models/fraud": "score_transaction"})
+    assert "speech" not in by_name(found)
+    assert "TRUNKLINE_SPEECH" not in by_name(found)["gateway"].unit.command().environment
+    (sentence,) = found.left_out
+    assert sentence.startswith("speech is left out: no ")
+    with pytest.raises(WrongOptions, match="--replicas speech=2"):
+        planned(models={"models/fraud": "score_transaction"}, replicas={"speech": 2})
 
 
 @pytest.mark.parametrize("replicas", [{"gateway": 2}, {"ranking": 0}, {"speling": 2}])

@@ -178,6 +178,14 @@ async def test_a_refusal_before_there_is_a_session_is_final(speech):
         await listen(speech.target)
 
 
+async def test_a_refusal_keeps_its_reason_however_soon_it_comes(speech):
+    for _ in range(40):
+        # The transport loses the reason now and then, when it is still writing: then it is asked for again.
+        speech.refuses = [Overloaded("SHED", "too many sessions") for _ in range(5)]
+        with pytest.raises(Overloaded, match="too many sessions"):
+            await listen(speech.target)
+
+
 async def test_what_was_said_before_the_source_failed_is_told_before_its_error(speech):
     speech.script = SCRIPT[:1]
 

@@ -44,7 +44,7 @@ class Recording:
                 for packet in container.demux(audio=0):
                     try:
                         frames: list[Any] = packet.decode()
-                    except av.error.InvalidDataError:
+                    except av.FFmpegError:
                         self.skipped += 1
                         continue
                     for frame in frames:

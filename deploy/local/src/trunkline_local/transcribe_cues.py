@@ -98,14 +98,16 @@ def _fits(words: Sequence[_Word]) -> bool:
 def _lines(words: Sequence[_Word]) -> list[str]:
     """In as few lines as it takes, and those of one length where it can be."""
     text = " ".join(word.text for word in words)
-    lines = textwrap.wrap(text, LINE)
+    lines = _wrapped(text, LINE)
     if len(lines) != LINES:
         return lines
     return next(
-        wrapped
-        for width in range(len(text) // 2, LINE + 1)
-        if len(wrapped := textwrap.wrap(text, width)) <= LINES
+        wrapped for width in range(len(text) // 2, LINE + 1) if len(wrapped := _wrapped(text, width)) <= LINES
     )
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
 def _cue(words: Sequence[_Word]) -> Cue:

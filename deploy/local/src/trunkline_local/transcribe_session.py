@@ -17,15 +17,24 @@ from trunkline_local.transcribe_audio import RATE_HZ, SAMPLE_BYTES
 
 PATIENCE_S = 55.0
 """How long a session is taken up again and again: the server keeps it for a minute."""
+ATTEMPTS = 5
+"""To begin a session, where the transport lost why it did not begin."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 2.0
 PIECE_BYTES = 64 * 1024
 """Most audio that one message carries."""
 AHEAD_S = 60.0
 """Audio that is decoded before it can be sent."""
 
+_LOST = ("Internal error from Core", "Stream removed")
+"""What the transport itself says of a stream that it gave up."""
+
 
 class SessionLost(RuntimeError):
     """The stream broke, and the session could not be taken up again. The message says what is complete."""
+
+
+class StreamLost(Unavailable):
+    """The transport gave a stream up while a message was on its way, and with it whatever the server had said."""
 
 
 class Tape:
@@ -150,16 +159,19 @@ class Session:
 
     async def _converse(self) -> None:
         first = pb.StreamingRecognizeRequest(config=self._config)
-        broken_at, wait_s = self._now(), FIRST_WAIT_S
+        broken_at, wait_s, attempts = self._now(), FIRST_WAIT_S, 0
         while True:
             self._answered = False
+            attempts += 1
             try:
                 if await self._stream(first):
                     return
                 reason = "the server is about to go"
             except (Unavailable, Overloaded, Cancelled) as fault:
-                if not self._token:
-                    raise  # there is no session yet
+                if not self._token:  # there is no session yet
+                    if isinstance(fault, StreamLost) and attempts < ATTEMPTS:
+                        continue
+                    raise
                 reason = fault.message
             except Fault as fault:
                 if not self._token or self._answered:
@@ -243,7 +255,10 @@ def open_channel(target: str) -> grpc.aio.Channel:
 
 def fault_of(error: grpc.aio.AioRpcError) -> Fault:
     """What a call ended with, in the suite's words."""
-    return from_rpc(error.code(), error.details(), tuple(error.trailing_metadata() or ()))
+    fault = from_rpc(error.code(), error.details(), tuple(error.trailing_metadata() or ()))
+    if fault.details is None and fault.message.startswith(_LOST):
+        return StreamLost("UNREACHABLE", "the connection broke")
+    return fault
 
 
 def seconds(duration: Duration) -> float:
