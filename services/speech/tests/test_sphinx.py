@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import signal
 import wave
@@ -11,10 +10,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from engine_parts import BOUND_S, meters, noise, until
 
 from trunkline_hop.errors import BadRequest, Unavailable
+from trunkline_speech import sphinx_worker
 from trunkline_speech.recogniser import Hearing, Samples, Task
 from trunkline_speech.sphinx import NAME, Sphinx, SphinxPipeline, Workers
 from trunkline_speech.transcript import RATE_HZ
@@ -33,7 +34,7 @@ async def workers() -> AsyncIterator[Workers]:
 
 
 def children() -> list[int]:
-    return [child.pid for child in multiprocessing.active_children() if child.name == "pocketsphinx"]
+    return [child.pid for child in psutil.Process().children() if sphinx_worker.__name__ in child.cmdline()]
 
 
 async def test_nothing_is_started_before_it_is_needed_and_nothing_is_left_after():

@@ -32,8 +32,8 @@ class Settings(ServiceSettings):
     """Model files by digest, and the last known good set. Replicas may share it."""
     model_budget_bytes: int = Field(default=2 * 1024**3, ge=1)
     """What all loaded versions together may take of memory."""
-    model_versions: int = Field(default=3, ge=1)
-    """Most versions loaded at once."""
+    model_versions: int = Field(default=3, ge=2)
+    """Most versions loaded at once; a successor loads beside the one in force."""
     devices: str = Field(default="NPU,GPU,CPU", pattern=r"[A-Za-z]+(\.[0-9]+)?( *, *[A-Za-z]+(\.[0-9]+)?)*")
     """Devices to try for each model, in this order."""
     pipelines: int = Field(default=2, ge=1, le=64)

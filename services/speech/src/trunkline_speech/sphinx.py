@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
-from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -34,14 +37,13 @@ class SphinxPipeline:
     """A worker process. See `Pipeline`."""
 
     def __init__(self) -> None:
-        processes = get_context("spawn")
-        self._connection, theirs = processes.Pipe()
-        self._process = processes.Process(
-            target=sphinx_worker.work, args=(theirs,), name="pocketsphinx", daemon=True
-        )
-        self._process.start()
+        ours, theirs = socket.socketpair()
         # Only the worker keeps its end, so that this one learns when it is gone.
-        theirs.close()
+        with theirs:
+            end = theirs.fileno()
+            command = [sys.executable, "-m", sphinx_worker.__name__, str(end)]
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[end])  # noqa: S603 - ourselves
+        self._connection = Connection(ours.detach())
 
     def run(self, work: Samples, stopped: Callable[[], bool]) -> Words:
         """See `Pipeline.run`.
@@ -55,15 +57,16 @@ class SphinxPipeline:
             if stopped() and not told:
                 self._connection.send_bytes(sphinx_worker.STOP)
                 told = True
-        return tuple(Word(found.text, found.start, found.end) for found in self._connection.recv())
+        return tuple(Word(*found) for found in self._connection.recv())
 
     def close(self) -> None:
         """Ends the process."""
         self._connection.close()
-        self._process.join(_END_S)
-        if self._process.is_alive():
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.join()
+            self._process.wait()
 
 
 class Workers:

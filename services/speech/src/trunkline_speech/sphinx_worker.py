@@ -1,13 +1,17 @@
-"""The process in which pocketsphinx works: it holds the interpreter's lock while it searches."""
+"""The process in which pocketsphinx works: `python -m trunkline_speech.sphinx_worker DESCRIPTOR`.
+
+pocketsphinx holds the interpreter's lock while it searches, for seconds. The descriptor is a socket's.
+"""
 
 from __future__ import annotations
 
 import re
 import signal
+import sys
 import tempfile
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, TypeAlias
 
 import pocketsphinx
 
@@ -21,14 +25,8 @@ _LEAST_BYTES: Final = 2 * RATE_HZ // 5
 _VARIANT: Final = re.compile(r"\(\d+\)$")
 
 
-class Found(NamedTuple):
-    """A word."""
-
-    text: str
-    start: int
-    """Sample at which it begins."""
-    end: int
-    """Sample after its last."""
+Found: TypeAlias = tuple[str, int, int]
+"""A word, the sample at which it begins, and the one after its last."""
 
 
 def work(connection: Connection) -> None:
@@ -85,7 +83,7 @@ class Decoder:
             return []
         samples = len(pcm) // 2
         return [
-            Found(
+            (
                 _VARIANT.sub("", segment.word),
                 min(segment.start_frame * _FRAME, samples),
                 min((segment.end_frame + 1) * _FRAME, samples),
@@ -93,3 +91,7 @@ class Decoder:
             for segment in self._search.seg()
             if segment.word[0] not in "<["
         ]
+
+
+if __name__ == "__main__":
+    work(Connection(int(sys.argv[1])))
