@@ -190,7 +190,7 @@ class TerminalView(_Segments):
         super().whole(response)
 
     def segment(self, segment: pb.Segment) -> None:
-        self._live.update(Text())
+        self._live.update(Text(), refresh=True)
         self._console.print(_line_of(segment, Text(segment.text)))
 
     def _made_by(self, provenance: pb.Provenance) -> None:
