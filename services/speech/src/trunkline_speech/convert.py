@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -84,7 +84,7 @@ def options(message: pb.RecognitionOptions) -> Options:
         _TASKS[message.task],
         message.word_times,
         message.max_speakers,
-        tuple(dict.fromkeys(filter(None, (hint.strip() for hint in message.hints)))),
+        _hints(message.hints),
     )
 
 
@@ -140,7 +140,7 @@ def update(message: pb.ConfigUpdate, before: Parameters) -> Update:
     return Update(
         _language(message.language_code) if message.HasField("language_code") else None,
         parameters,
-        tuple(message.hints.phrases) if message.HasField("hints") else None,
+        _hints(message.hints.phrases) if message.HasField("hints") else None,
     )
 
 
@@ -227,6 +227,10 @@ def task_message(task: Task) -> pb.Task.ValueType:
 
 def _language(code: str) -> str:
     return code.partition("-")[0]
+
+
+def _hints(given: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, (hint.strip() for hint in given))))
 
 
 def _parameters(base: Parameters, message: pb.StreamingParameters) -> Parameters:
