@@ -197,11 +197,14 @@ async def measure(given: argparse.Namespace) -> bool:
         print("|---" * HEAD.count("|") + "|")
         for corpus in corpora:
             for engine, (name, hears) in engines.items():
-                if corpus.language not in hears:
-                    print(f"| {engine} | {corpus.name} | {corpus.language} | does not hear it | | | | |")
-                elif engine in (given.engines or engines):
+                if corpus.language in hears and engine in (given.engines or engines):
                     points = row(engine, corpus, *await hear(service, name, corpus))
                     kept &= engine == "pocketsphinx" or corpus.name in CORPORA or points <= REQUIRED_POINTS
+        for engine, (_, hears) in engines.items():
+            unheard = sorted({corpus.language for corpus in corpora} - hears)
+            print(
+                f"{engine} hears {', '.join(sorted(hears))}, of the corpora's languages all but {', '.join(unheard) or 'none'}"
+            )
     return kept
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -190,7 +191,7 @@ async def live_together(
 
 
 async def at_once(
-    service: Any, audio: Iterable[bytes], first: pb.StreamingRecognizeRequest
+    service: Any, audio: Callable[[], Iterable[bytes]], first: pb.StreamingRecognizeRequest
 ) -> AsyncIterator[pb.StreamingRecognizeResponse]:
     """The events of a session that is fed as fast as it takes audio.
 
@@ -198,29 +199,35 @@ async def at_once(
     """
     until = time.perf_counter() + PATIENCE_S
     while True:
-        started = asyncio.Event()
-
-        async def requests(started: asyncio.Event) -> AsyncIterator[pb.StreamingRecognizeRequest]:
-            yield first
-            await started.wait()  # a refusal comes before any audio is sent
-            for chunk in audio:
-                yield pb.StreamingRecognizeRequest(audio=chunk)
-
+        call = service.StreamingRecognize()
+        feeding: asyncio.Task[None] | None = None
         try:
-            async for event in service.StreamingRecognize(requests(started)):
-                started.set()
+            await call.write(first)
+            async for event in call:
+                # A refusal comes before any audio is sent.
+                feeding = feeding or asyncio.create_task(_feed(call, audio()))
                 yield event
-        except Overloaded:
-            if started.is_set() or time.perf_counter() > until:
-                raise
-            await asyncio.sleep(AGAIN_S)
-        else:
             return
+        except Overloaded:
+            if feeding is not None or time.perf_counter() > until:
+                raise
+        finally:
+            if feeding is not None:
+                feeding.cancel()
+                await asyncio.gather(feeding, return_exceptions=True)
+        await asyncio.sleep(AGAIN_S)
 
 
-def chunks(audio: bytes, size: int = 64_000) -> Iterable[bytes]:
-    """The audio in messages."""
-    return [audio[place : place + size] for place in range(0, len(audio), size)]
+async def _feed(call: Any, audio: Iterable[bytes]) -> None:
+    for chunk in audio:
+        await call.write(pb.StreamingRecognizeRequest(audio=chunk))
+    await call.done_writing()
+
+
+def chunks(audio: bytes, rounds: int = 1, size: int = 64_000) -> Callable[[], Iterable[bytes]]:
+    """The audio in messages, so many times over."""
+    cut = [audio[place : place + size] for place in range(0, len(audio), size)]
+    return lambda: itertools.chain.from_iterable(itertools.repeat(cut, rounds))
 
 
 def final_text(events: Iterable[pb.StreamingRecognizeResponse]) -> str:

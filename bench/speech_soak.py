@@ -90,11 +90,9 @@ class Heard:
 
 async def hear(service: Any, loop: Track, rounds: int, first: pb.StreamingRecognizeRequest) -> Heard:
     """Says the loop so many times in one session."""
-    audio = chunks(pcm(loop.samples))
+    audio = chunks(pcm(loop.samples), rounds)
     heard = Heard()
-    async for event in at_once(
-        service, itertools.chain.from_iterable(itertools.repeat(audio, rounds)), first
-    ):
+    async for event in at_once(service, audio, first):
         heard.progress.append((time.time(), seconds(event.audio_time)))
         heard.dropped += event.HasField("audio_dropped")
         heard.degradations.update(event.provenance.degradations)
@@ -162,7 +160,9 @@ def growth(probes: Sequence[dict[str, Any]], heard: Heard) -> dict[str, object]:
         if len(warm) < 3:
             continue
         fit = stats.linregress(list(warm), list(warm.values()))
-        width = float(stats.t.ppf(0.975, len(warm) - 2)) * fit.stderr * 60
+        # What never changed has no spread to estimate.
+        spread = fit.stderr if len(set(warm.values())) > 1 else 0.0
+        width = float(stats.t.ppf(0.975, len(warm) - 2)) * spread * 60
         slope = fit.slope * 60
         report[name] = {
             "first_minute": round(next(iter(means.values())), 2),
