@@ -20,7 +20,7 @@ _GAP: Final = RATE_HZ * 3 // 10
 _WINDOW: Final = RATE_HZ * 3 // 2
 _STEP: Final = RATE_HZ // 4
 CHANGE: Final = 0.8
-"""Of the embedding's threshold. A change too many costs little: both turns go to the same voice."""
+"""Of the embedding's threshold. A change too many costs little: turns that are one person's are joined again."""
 _LEAST: Final = RATE_HZ // 2
 """No turn inside a span is shorter."""
 _LONGEST: Final = 30 * RATE_HZ
@@ -81,10 +81,8 @@ def turns(embedding: Embedding, samples: Samples, words: Sequence[Word]) -> list
     for span in spans(words, len(samples)):
         for start in range(span.start, span.end, _LONGEST):
             part = Turn(start, min(start + _LONGEST, span.end))
-            found += [
-                Turn(*edges)
-                for edges in pairwise([part.start, *_changes(embedding, samples, part), part.end])
-            ]
+            cuts = [part.start, *_changes(embedding, samples, part), part.end]
+            found += _joined(embedding, samples, [Turn(*edges) for edges in pairwise(cuts)])
     return found
 
 
@@ -101,6 +99,20 @@ def _changes(embedding: Embedding, samples: Samples, span: Turn) -> list[int]:
     after = embedding.embed([samples[moment : min(span.end, moment + _WINDOW)] for moment in at])
     apart = np.diagonal(embedding.distances(before, after))
     return _peaks(at, apart, CHANGE * embedding.threshold)
+
+
+def _joined(embedding: Embedding, samples: Samples, found: list[Turn]) -> list[Turn]:
+    """The turns, neighbours that turn out to be one person's joined: whole turns tell more than a second does."""
+    vectors = embed(embedding, samples, found)
+    while len(found) > 1:
+        apart = np.diagonal(embedding.distances(vectors[:-1], vectors[1:]))
+        closest = int(np.argmin(apart))
+        if apart[closest] > embedding.threshold:
+            break
+        found[closest : closest + 2] = [Turn(found[closest].start, found[closest + 1].end)]
+        vectors = np.delete(vectors, closest + 1, axis=0)
+        vectors[closest] = embed(embedding, samples, found[closest : closest + 1])[0]
+    return found
 
 
 def _peaks(at: Sequence[int], apart: NDArray[np.float64], threshold: float) -> list[int]:
