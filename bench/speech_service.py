@@ -107,9 +107,13 @@ async def speech(
 ) -> AsyncIterator[Served]:
     """The service, and a gateway, on one core or on any; returns when they serve."""
     cache = at.directory / "cache"
-    given = {"REGISTRY": at.registry, "MODELS": at.model, "MODEL_CACHE_DIR": str(cache)} | dict(
-        settings or {}
-    )
+    given = {
+        "REGISTRY": at.registry,
+        "REDIS_URL": at.redis_url,
+        "MODELS": at.model,
+        "MODEL_CACHE_DIR": str(cache),
+        **(settings or {}),
+    }
     with ExitStack() as children, on(core):
         started = time.perf_counter()
         port, pid = children.enter_context(child(command, given, at.directory))
