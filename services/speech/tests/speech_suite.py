@@ -140,10 +140,11 @@ class Suite:
             "drain_grace_s": 10.0,
         }
         server = await stack.enter_async_context(running("speech", Settings(**(given | settings)), build))
-        channel = await stack.enter_async_context(connect("speech", server.target))
-        replica = self.replicas[name] = Replica(server, added[0], SpeechServiceStub(channel))
         if ready:
             await until(server.ready)
+        # Not sooner: a channel remembers for a moment that its server was not ready.
+        channel = await stack.enter_async_context(connect("speech", server.target))
+        replica = self.replicas[name] = Replica(server, added[0], SpeechServiceStub(channel))
         return replica
 
     async def stop(self, name: str) -> None:

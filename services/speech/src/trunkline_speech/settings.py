@@ -34,9 +34,7 @@ class Settings(ServiceSettings):
     """What all loaded versions together may take of memory."""
     model_versions: int = Field(default=3, ge=2)
     """Most versions loaded at once; a successor loads beside the one in force."""
-    devices: str = Field(
-        default="NPU,GPU,CPU", pattern=r"^[A-Za-z]+(\.[0-9]+)?( *, *[A-Za-z]+(\.[0-9]+)?)*$"
-    )
+    devices: str = Field(default="NPU,GPU,CPU", pattern=r"^[A-Za-z]+(\.[0-9]+)?( *, *[A-Za-z]+(\.[0-9]+)?)*$")
     """Devices to try for each model, in this order."""
     pipelines: int = Field(default=2, ge=1, le=64)
     """Pieces of speech that one model hears at once."""
