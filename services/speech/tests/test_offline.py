@@ -71,6 +71,7 @@ class Recordings:
             choose=self._choose,
             tag=self._tag,
             limit_s=3600.0,
+            at_once=3,
         )
 
     def _look(self) -> None:
@@ -297,3 +298,26 @@ async def _turn() -> None:
     passed = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_soon(lambda: passed.done() or passed.set_result(None))
     await passed
+
+
+async def test_a_recording_too_many_is_refused_before_anybody_listens_to_it():
+    recordings = Recordings(TALK)
+    hearing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def before(start: int, end: int, wanted: Hearing) -> None:
+        hearing.set()
+        await go_on.wait()
+
+    recordings.recogniser.before = before
+    async with asyncio.timeout(BOUND_S), asyncio.TaskGroup() as tasks:
+        others = [tasks.create_task(recordings.recognise()) for _ in range(3)]
+        await hearing.wait()
+        looked = recordings.looked
+        with pytest.raises(Overloaded) as refused:
+            await recordings.recognise()
+        assert (refused.value.reason, refused.value.retry_after is None) == ("SHED", False)
+        others.pop().cancel()
+        go_on.set()
+    assert looked <= recordings.looked
+    assert [task.result().text for task in others] == [TALK.text] * 2
+    assert (await recordings.recognise()).text == TALK.text

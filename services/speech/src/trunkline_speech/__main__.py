@@ -53,6 +53,7 @@ async def build(server: Server, settings: Settings) -> None:
         choose=recognisers.lease,
         tag=partial(tag_recording, voices),
         limit_s=settings.recognize_max_audio_s,
+        at_once=settings.pipelines + settings.queue,
     )
     store = None
     if settings.redis_url:

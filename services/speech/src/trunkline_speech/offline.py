@@ -8,6 +8,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -28,6 +29,7 @@ from trunkline_speech.vad import FRAME, Vad
 AUDIO_DROPPED: Final = "audio_dropped"
 """Degradation: part of the recording could not be decoded."""
 _PAUSE_S: Final = 0.1
+_RETRY_AFTER: Final = timedelta(seconds=0.5)
 _STEP: Final = 64
 """Frames between two looks at whether anybody still waits for the answer."""
 
@@ -70,16 +72,27 @@ class Offline:
         choose: chooses recognisers.
         tag: tells speakers apart.
         limit_s: longest recording.
+        at_once: most recordings in hand. More are refused before any work is done on them: they would be listened to
+            only to find that the recogniser has no room, at the cost of those that it has room for.
     """
 
     def __init__(
-        self, *, decode: Decode, detect: Callable[[], Vad], choose: Choose, tag: Tag, limit_s: float
+        self,
+        *,
+        decode: Decode,
+        detect: Callable[[], Vad],
+        choose: Choose,
+        tag: Tag,
+        limit_s: float,
+        at_once: int,
     ) -> None:
         self._decode = decode
         self._detect = detect
         self._choose = choose
         self._tag = tag
         self._limit_s = limit_s
+        self._at_once = at_once
+        self._in_hand = 0
 
     async def recognise(
         self, data: bytes, audio: AudioFormat, options: Options, *, within_s: float | None = None
@@ -94,8 +107,22 @@ class Offline:
 
         Raises:
             BadRequest: this is no audio, it is too long, or nobody hears with these options.
-            Overloaded, TooLate, Unavailable: as the recogniser.
+            Overloaded: SHED, too many recordings are in hand; or as the recogniser.
+            TooLate, Unavailable: as the recogniser.
         """
+        if self._in_hand >= self._at_once:
+            raise Overloaded(
+                "SHED", f"{self._in_hand} recordings are being heard already", retry_after=_RETRY_AFTER
+            )
+        self._in_hand += 1
+        try:
+            return await self._recognised(data, audio, options, within_s)
+        finally:
+            self._in_hand -= 1
+
+    async def _recognised(
+        self, data: bytes, audio: AudioFormat, options: Options, within_s: float | None
+    ) -> Recognised:
         now = asyncio.get_running_loop().time()
         due = math.inf if within_s is None else now + within_s
         async with self._choose(options) as recogniser:

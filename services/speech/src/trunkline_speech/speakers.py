@@ -16,7 +16,7 @@ from trunkline_speech.transcript import Word
 from trunkline_speech.turns import Turn, embed, turn_of, turns
 
 MOST_SPEAKERS: Final = 10
-NEW_SPEAKER_S: Final = 2.0
+NEW_SPEAKER_S: Final = 1.5
 """A shorter turn is too little to tell a stranger by: it is given to the known voice that is closest."""
 LEARN_S: Final = 1.0
 """A shorter turn teaches nothing about its speaker's voice."""
