@@ -119,7 +119,8 @@ async def recognise(service: Any, utterances: Sequence[Utterance], seconds: floa
                     took.append(time.perf_counter() - start)
                 except Fault as fault:
                     faults[_reason(fault)] += 1
-                    await asyncio.sleep(0.01)
+                    after = getattr(fault, "retry_after", None)
+                    await asyncio.sleep(after.total_seconds() if after else 0.1)
 
         async with asyncio.TaskGroup() as callers:
             for _ in range(concurrency):

@@ -302,22 +302,23 @@ async def _turn() -> None:
 
 async def test_a_recording_too_many_is_refused_before_anybody_listens_to_it():
     recordings = Recordings(TALK)
-    hearing, go_on = asyncio.Event(), asyncio.Event()
+    hearing, go_on = asyncio.Semaphore(0), asyncio.Event()
 
     async def before(start: int, end: int, wanted: Hearing) -> None:
-        hearing.set()
+        hearing.release()
         await go_on.wait()
 
     recordings.recogniser.before = before
     async with asyncio.timeout(BOUND_S), asyncio.TaskGroup() as tasks:
         others = [tasks.create_task(recordings.recognise()) for _ in range(3)]
-        await hearing.wait()
+        for _ in others:
+            await hearing.acquire()
         looked = recordings.looked
         with pytest.raises(Overloaded) as refused:
             await recordings.recognise()
         assert (refused.value.reason, refused.value.retry_after is None) == ("SHED", False)
+        assert recordings.looked == looked
         others.pop().cancel()
         go_on.set()
-    assert looked <= recordings.looked
     assert [task.result().text for task in others] == [TALK.text] * 2
     assert (await recordings.recognise()).text == TALK.text

@@ -86,6 +86,7 @@ async def test_a_recording_is_one_segment_where_a_session_finds_one(clip):
         choose=choose,
         tag=tag,
         limit_s=60.0,
+        at_once=1,
     )
     found = await offline.recognise(clip.read_bytes(), AudioFormat(), Options())
     async with sessions(Listener()).start(SessionConfig()) as session:
