@@ -12,12 +12,14 @@ from sklearn.cluster import AgglomerativeClustering
 
 from trunkline_speech.embedding import Embedding, Vectors
 from trunkline_speech.recogniser import Samples
-from trunkline_speech.speakers import LEARN_S, NEW_SPEAKER_S, assigned
+from trunkline_speech.speakers import LEARN_S, assigned
 from trunkline_speech.transcript import Word
 from trunkline_speech.turns import Turn, embed, turns
 
 _MOST_TURNS: Final = 1000
 """So many are clustered, the longest; the others join them. Distances between turns take the square of it."""
+LEAST_SPEECH_S: Final = 2.0
+"""Who says less in all is taken for the closest of the others."""
 
 
 async def tag_recording(
@@ -26,7 +28,7 @@ async def tag_recording(
     """The words of a recording, each with its speaker.
 
     Agglomerative clustering of the turns by average linkage, until the closest two clusters are further apart than
-    one person's voice, and at most `max_speakers` are left. Clusters with less than NEW_SPEAKER_S of speech are nobody;
+    one person's voice, and at most `max_speakers` are left. Clusters with less than LEAST_SPEECH_S of speech are nobody;
     every turn goes to the closest of the others.
 
     Args:
@@ -58,7 +60,7 @@ def _voices(embedding: Embedding, vectors: Vectors, found: Sequence[Turn], max_s
     known = vectors[longest[seconds[longest] >= min(LEARN_S, seconds.max())]]
     clusters = _clusters(embedding.distances(known, known), embedding.threshold, max_speakers)
     spoken = np.bincount(clusters, seconds[longest[: len(known)]])
-    people = np.flatnonzero(spoken >= min(NEW_SPEAKER_S, spoken.max()))
+    people = np.flatnonzero(spoken >= min(LEAST_SPEECH_S, spoken.max()))
     return np.stack([embedding.pool(known[clusters == cluster]) for cluster in people])
 
 
