@@ -23,12 +23,16 @@ import trunkline_registry.__main__ as registry_main
 import trunkline_registry.settings as registry_settings
 import trunkline_retrieval.__main__ as retrieval_main
 import trunkline_retrieval.settings as retrieval_settings
+import trunkline_speech.__main__ as speech_main
+import trunkline_speech.settings as speech_settings
 from trunkline.features.v1 import features_pb2 as fv
 from trunkline.features.v1.features_pb2_grpc import FeatureServiceStub
 from trunkline.ranking.v1 import ranking_pb2 as rk
 from trunkline.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from trunkline.registry.v1.registry_pb2_grpc import RegistryServiceStub
 from trunkline.retrieval.v1.retrieval_pb2_grpc import VectorServiceStub
+from trunkline.speech.v1 import speech_pb2 as sp
+from trunkline.speech.v1.speech_pb2_grpc import SpeechServiceStub
 from trunkline_hop.channel import Channel
 from trunkline_hop.server import Server, running
 from trunkline_hop.telemetry import Tracing
@@ -41,6 +45,9 @@ VERSION_KEY = "x-trunkline-model-version"
 DEGRADED_KEY = "x-trunkline-degraded"
 MODEL = "models/fraud"
 RECOMMENDER = "models/recommender"
+WHISPER = "models/whisper-micro"
+SPOKEN = Path(__file__).parents[1] / "models" / "whisper-micro" / "samples" / "en-10.ogg"
+"""A sentence of two seconds."""
 
 
 class Client:
@@ -52,6 +59,7 @@ class Client:
         self.ranking: Any = RankingServiceStub(self.channel)
         self.registry: Any = RegistryServiceStub(self.channel)
         self.retrieval: Any = VectorServiceStub(self.channel)
+        self.speech: Any = SpeechServiceStub(self.channel)
 
     async def __aenter__(self) -> Client:
         return self
@@ -62,7 +70,9 @@ class Client:
 
 @dataclass
 class Suite:
-    """Servers in this process: four for the fraud model, and retrieval where recommendations are asked for."""
+    """Servers in this process: four for the fraud model, retrieval where recommendations are asked for, and speech
+    where somebody speaks.
+    """
 
     directory: Path
     settings: dict[str, Any]
@@ -132,6 +142,18 @@ class Suite:
             **settings,
         )
 
+    async def start_speech(self, name: str = "speech", **settings: Any) -> Server:
+        given = {"redis_timeout_s": 5.0, "pipelines": 1} | settings
+        return await self.start(
+            name,
+            speech_settings.Settings,
+            speech_main.build,
+            redis_url=self.settings["redis_url"],
+            registry=self.servers["registry"].target,
+            model_cache_dir=self.directory / name,
+            **given,
+        )
+
     async def start_features(self, **settings: Any) -> Server:
         return await self.start(
             "features",
@@ -142,7 +164,7 @@ class Suite:
         )
 
     async def start_gateway(self, name: str = "gateway", **settings: Any) -> Server:
-        kinds = ("features", "ranking", "registry", "retrieval")
+        kinds = ("features", "ranking", "registry", "retrieval", "speech")
         targets = {kind: self.servers[kind].target for kind in kinds if kind in self.servers}
         return await self.start(name, gateway_settings.Settings, gateway_main.build, **(targets | settings))
 
@@ -169,6 +191,7 @@ async def opened(
     dsn: str,
     *,
     recommending: bool = False,
+    speaking: bool = False,
 ) -> AsyncIterator[Suite]:
     """A suite that serves the fraud model which ships, or both models, on stores that are empty before."""
     suite = Suite(directory, {"redis_url": redis_url})
@@ -189,6 +212,9 @@ async def opened(
         await catalog.declare_views(suite.servers["features"].target, models)
         await catalog.register(suite.servers["registry"].target, models)
         await suite.start_ranking()
+        if speaking:
+            await catalog.register(suite.servers["registry"].target, shipped(WHISPER))
+            await suite.start_speech()
         await suite.start_gateway()
         await serving(suite)
         yield suite
@@ -199,11 +225,13 @@ async def opened(
 async def serving(suite: Suite, name: str = "gateway") -> None:
     """Returns when a gateway says that everything behind it serves."""
     health = suite.servers[name].health
-    services = (
+    services = [
         "trunkline.features.v1.FeatureService",
         "trunkline.ranking.v1.RankingService",
         "trunkline.registry.v1.RegistryService",
-    )
+    ]
+    if "speech" in suite.servers:
+        services.append("trunkline.speech.v1.SpeechService")
     await until(lambda: all(health.serving(service) for service in services))
 
 
@@ -219,6 +247,21 @@ def changed_copy(directory: Path) -> catalog.Bundle:
     signature = artifact / "signature.json"
     signature.write_text(signature.read_text() + "\n")
     return catalog.Bundle("fraud", artifact)
+
+
+def session(**options: Any) -> sp.StreamingRecognizeRequest:
+    """The first message of a session in English, whose audio names its own format."""
+    given = {"language_code": "en"} | options
+    return sp.StreamingRecognizeRequest(config=sp.StreamingConfig(options=sp.RecognitionOptions(**given)))
+
+
+def spoken(*, chunk: int = 4096) -> list[sp.StreamingRecognizeRequest]:
+    """The sentence, in pieces."""
+    data = SPOKEN.read_bytes()
+    return [
+        sp.StreamingRecognizeRequest(audio=data[start : start + chunk])
+        for start in range(0, len(data), chunk)
+    ]
 
 
 def transaction(

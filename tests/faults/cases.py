@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,10 @@ from furniture import (
     header,
     new_file,
     parts,
+    recording,
+    resuming,
     score_version,
+    speaking,
     transition,
     update_model,
     update_view,
@@ -41,12 +44,13 @@ from furniture import (
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from stage import CUSTOMER, READER, TERMINAL, Stage
-from suite_parts import RECOMMENDER, score, shipped
+from suite_parts import DEGRADED_KEY, RECOMMENDER, score, shipped
 
 from trunkline.features.v1 import features_pb2 as fv
 from trunkline.ranking.v1 import ranking_pb2 as rk
 from trunkline.registry.v1 import registry_pb2 as rg
 from trunkline.retrieval.v1 import retrieval_pb2 as rv
+from trunkline.speech.v1 import speech_pb2 as sp
 
 Perform = Callable[["Call"], Awaitable[Any]]
 
@@ -168,6 +172,41 @@ async def _toggle(stage: Stage, within_s: float) -> None:
         return  # its database is what fails here
 
 
+async def _speak(call: Call) -> list[Any]:
+    call.strike()
+    return await _heard(call, call.multicallable(iter(call.request), timeout=call.within_s), [])
+
+
+async def _speak_midway(call: Call) -> list[Any]:
+    """From the first event on."""
+    struck = asyncio.Event()
+
+    async def requests() -> AsyncIterator[Any]:
+        yield call.request[0]
+        await struck.wait()
+        for request in call.request[1:]:
+            yield request
+
+    sent = call.multicallable(requests())
+    try:
+        events = [await sent.read()]
+        call.strike()
+        struck.set()
+        async with patience(call.within_s):
+            return await _heard(call, sent, events)
+    finally:
+        sent.cancel()
+
+
+async def _heard(call: Call, sent: Any, events: list[Any]) -> list[Any]:
+    """All events of a session; what they lack goes where an answer's trailers go."""
+    while (event := await sent.read()) is not grpc.aio.EOF:
+        events.append(event)
+    lacking = dict.fromkeys(name for event in events for name in event.provenance.degradations)
+    call.trailers.extend((DEGRADED_KEY, name) for name in lacking)
+    return events
+
+
 class patience(asyncio.Timeout):
     """A caller's deadline that begins now, in the middle of a stream. Raises TimeoutError."""
 
@@ -210,6 +249,18 @@ def _scored(answer: Any) -> bool:
     return not answer.defaulted_features
 
 
+def _understood(answer: Any) -> bool:
+    return bool(answer.text) and answer.provenance.engine == "openvino"
+
+
+def _said(events: Any) -> bool:
+    return any(event.HasField("segment_final") for event in events)
+
+
+def _said_on(events: Any) -> bool:
+    return bool(events[0].started.resumed) and _said(events)
+
+
 def _file(content: bytes) -> bool:
     return content == WHOLE_FILE
 
@@ -249,6 +300,13 @@ CASES: dict[str, Case] = {
     "RegistryService/TransitionModelVersionStage": Case(transition),
     "RegistryService/WatchModels": Case(_WATCH, bool, _watch),
     "RegistryService/WatchModels (mid-stream)": Case(_WATCH, bool, _watch_midway),
+    "SpeechService/Recognize": Case(recording, _understood),
+    "SpeechService/StreamingRecognize": Case(speaking, _said, _speak),
+    "SpeechService/StreamingRecognize (mid-stream)": Case(speaking, _said, _speak_midway),
+    "SpeechService/StreamingRecognize (resumed)": Case(resuming, _said_on, _speak, at=("speech",)),
+    "SpeechService/ListModels": Case(
+        given(sp.ListModelsRequest()), lambda answer: {each.engine for each in answer.models} >= {"openvino"}
+    ),
     "VectorService/CreateIndex": Case(create_index),
     "VectorService/GetIndex": Case(given(rv.GetIndexRequest(name=INDEX))),
     "VectorService/ListIndexes": Case(given(rv.ListIndexesRequest(page_size=3))),

@@ -18,10 +18,12 @@ import trunkline_gateway.__main__ as gateway_main
 import trunkline_ranking.__main__ as ranking_main
 import trunkline_registry.__main__ as registry_main
 import trunkline_retrieval.__main__ as retrieval_main
+import trunkline_speech.__main__ as speech_main
 from trunkline.features.v1 import features_pb2
 from trunkline.ranking.v1 import ranking_pb2
 from trunkline.registry.v1 import registry_pb2
 from trunkline.retrieval.v1 import retrieval_pb2
+from trunkline.speech.v1 import speech_pb2
 
 STORES = ("valkey", "postgres")
 SETTLED_S = 0.5
@@ -63,6 +65,7 @@ FEATURES = _service(features_pb2, "FeatureService")
 RANKING = _service(ranking_pb2, "RankingService")
 REGISTRY = _service(registry_pb2, "RegistryService")
 RETRIEVAL = _service(retrieval_pb2, "VectorService")
+SPEECH = _service(speech_pb2, "SpeechService")
 
 DEPLOYABLES = (
     Deployable(
@@ -118,10 +121,23 @@ DEPLOYABLES = (
         },
     ),
     Deployable(
+        "speech",
+        speech_main,
+        (SPEECH,),
+        ("registry", "valkey"),
+        lambda at, directory: {
+            "registry": at["registry"],
+            "redis_url": at["valkey"],
+            "redis_timeout_s": SETTLED_S,
+            "model_cache_dir": directory,
+            "pipelines": 1,
+        },
+    ),
+    Deployable(
         "gateway",
         gateway_main,
-        (FEATURES, RANKING, REGISTRY, RETRIEVAL),
-        ("features", "ranking", "registry", "retrieval"),
+        (FEATURES, RANKING, REGISTRY, RETRIEVAL, SPEECH),
+        ("features", "ranking", "registry", "retrieval", "speech"),
         lambda at, _: dict(at),
     ),
 )

@@ -13,11 +13,12 @@ import psycopg
 from google.protobuf.message import Message
 from redis.asyncio import Redis
 from stage import CUSTOMER, TERMINAL, Stage, opened
-from suite_parts import MODEL, rows, score, shipped
+from suite_parts import MODEL, SPOKEN, rows, score, session, shipped, spoken
 
 from trunkline.features.v1 import features_pb2 as fv
 from trunkline.registry.v1 import registry_pb2 as rg
 from trunkline.retrieval.v1 import retrieval_pb2 as rv
+from trunkline.speech.v1 import speech_pb2 as sp
 from trunkline_local import catalog
 from trunkline_local.embedded import PostgreSQL, Valkey
 from trunkline_local.indexes import until_active
@@ -195,6 +196,24 @@ async def get_snapshot(stage: Stage) -> Message:
 
 async def activate_snapshot(stage: Stage) -> Message:
     return rv.ActivateSnapshotRequest(name=stage.snapshot)
+
+
+async def recording(stage: Stage) -> Message:
+    return sp.RecognizeRequest(audio=SPOKEN.read_bytes(), options=session().config.options)
+
+
+async def speaking(stage: Stage) -> list[Message]:
+    return [session(), *spoken()]
+
+
+async def resuming(stage: Stage) -> list[Message]:
+    """A session that broke off at its beginning."""
+    call = stage.direct["speech"].speech.StreamingRecognize()
+    await call.write(session())
+    token = (await call.read()).started.resume_token
+    call.cancel()
+    resume = sp.Resume(resume_token=token, last_sequence=1)
+    return [sp.StreamingRecognizeRequest(resume=resume), *spoken()]
 
 
 async def _furnish_index(stage: Stage) -> None:

@@ -18,7 +18,7 @@ import pytest
 from conditions import until
 from deployables import DEPLOYABLES, SETTLED_S, STORES, Deployable
 from proxy import Fault, Proxy
-from suite_parts import MODEL, RECOMMENDER, Client, Suite, rows, shipped
+from suite_parts import MODEL, RECOMMENDER, WHISPER, Client, Suite, rows, shipped
 
 import trunkline_ranking.__main__ as ranking_main
 from trunkline.features.v1 import features_pb2 as fv
@@ -28,6 +28,7 @@ from trunkline_local import catalog, indexes
 from trunkline_local.embedded import Valkey
 from trunkline_registry.postgres import database, feed
 from trunkline_retrieval import peers
+from trunkline_speech import keeper, redis_sessions
 
 CUSTOMER, TERMINAL, READER = "c1", "t1", "r1"
 
@@ -62,9 +63,8 @@ class Stage:
         finally:
             proxy.set(Fault.PASS)
 
-    async def store(self, name: str, server: Any) -> str:
-        """Opens the proxy of a store; its address through that."""
-        (at,) = [each.name for each in DEPLOYABLES if name in each.needs]
+    async def store(self, at: str, name: str, server: Any) -> str:
+        """Opens the proxy between a deployable and a store; the store's address through that."""
         url = server.url if isinstance(server, Valkey) else server
         port = urlsplit(url).port
         assert port is not None
@@ -81,9 +81,9 @@ class Stage:
     def __post_init__(self) -> None:
         self._stack = AsyncExitStack()
 
-    async def start(self, one: Deployable, stores: dict[str, str]) -> None:
+    async def start(self, one: Deployable, stores: Mapping[str, Any]) -> None:
         """Starts a deployable behind proxies to what it needs."""
-        at = {name: stores[name] for name in one.needs if name in STORES}
+        at = {name: await self.store(one.name, name, stores[name]) for name in one.needs if name in STORES}
         if one.leads:
             (led,) = [other.name for other in DEPLOYABLES if one.name in other.needs]
             at[one.name] = (await self._open(led, one.name, 0)).target
@@ -134,6 +134,8 @@ async def opened(directory: Path, valkey: Valkey, dsn: str, hop: Mapping[str, An
         patch.setattr(ClientSettings, "of", lambda settings: dataclasses.replace(own(settings), **hop))
         quick = dataclasses.replace(redis_store._BREAKER, breaker_open_s=0.05)
         patch.setattr(redis_store, "_BREAKER", quick)
+        patch.setattr(redis_sessions, "_BREAKER", quick)
+        patch.setattr(keeper, "RETRY_S", 0.05)
         patch.setattr(feed, "RECONNECT_S", 0.05)
         patch.setattr(database, "PATIENCE_S", SETTLED_S)
         patch.setattr(peers, "_PATIENCE_S", SETTLED_S)
@@ -141,10 +143,7 @@ async def opened(directory: Path, valkey: Valkey, dsn: str, hop: Mapping[str, An
         patch.setattr(ranking_main, "ModelStore", partial(ranking_main.ModelStore, wait_s=10.0))
         stage = Stage(Suite(directory, {}), {}, {}, {})
         try:
-            stores = {
-                "valkey": await stage.store("valkey", valkey),
-                "postgres": await stage.store("postgres", dsn),
-            }
+            stores = {"valkey": valkey, "postgres": dsn}
             for one in DEPLOYABLES:
                 await stage.start(one, stores)
                 if one.name == "retrieval":
@@ -160,7 +159,7 @@ async def _furnish(stage: Stage) -> None:
     servers, models = stage.suite.servers, shipped(MODEL, RECOMMENDER)
     await until(lambda: all(server.health.serving() for server in servers.values()))
     await catalog.declare_views(servers["features"].target, models)
-    await catalog.register(servers["registry"].target, models)
+    await catalog.register(servers["registry"].target, [*models, *shipped(WHISPER)])
     await indexes.fill(servers["writer"].target, models)
     features = stage.direct["features"].features
     for view, entity in (("customer_activity", CUSTOMER), ("terminal_activity", TERMINAL)):

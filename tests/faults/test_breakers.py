@@ -30,6 +30,7 @@ READS = {
     "ranking": "RankingService/ScoreTransaction",
     "registry": "RegistryService/GetModel",
     "retrieval": "VectorService/GetIndex",
+    "speech": "SpeechService/ListModels",
 }
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
