@@ -17,7 +17,7 @@ from typing import Any
 
 import av
 import numpy as np
-from engine_parts import ARTIFACT
+from recogniser_parts import ARTIFACT
 from google.protobuf.duration_pb2 import Duration
 
 import trunkline_speech.__main__ as main
@@ -97,6 +97,7 @@ class Suite:
         self._dsn = dsn
         self._directory = directory
         self._stacks: dict[str, AsyncExitStack] = {}
+        self._channels = AsyncExitStack()
         self.registry: Any = None
         self._registry_port = 0
         self.replicas: dict[str, Replica] = {}
@@ -113,10 +114,10 @@ class Suite:
         )
         server = await stack.enter_async_context(running("registry", settings, build_registry))
         self._registry_port = server.port
+        await until(server.health.serving)
         self.registry = RegistryServiceStub(
             await stack.enter_async_context(connect("registry", server.target))
         )
-        await until(server.ready)
 
     async def start(self, name: str = "speech", *, ready: bool = True, **settings: Any) -> Replica:
         """Starts a replica with one pipeline."""
@@ -141,9 +142,9 @@ class Suite:
         }
         server = await stack.enter_async_context(running("speech", Settings(**(given | settings)), build))
         if ready:
-            await until(server.ready)
+            await until(server.health.serving)
         # Not sooner: a channel remembers for a moment that its server was not ready.
-        channel = await stack.enter_async_context(connect("speech", server.target))
+        channel = await self._channels.enter_async_context(connect("speech", server.target))
         replica = self.replicas[name] = Replica(server, added[0], SpeechServiceStub(channel))
         return replica
 
@@ -153,6 +154,7 @@ class Suite:
         await self._stacks.pop(name).aclose()
 
     async def close(self) -> None:
+        await self._channels.aclose()
         for name in reversed(list(self._stacks)):
             await self.stop(name)
 

@@ -116,6 +116,13 @@ async def test_the_last_final_events_are_kept(store, token):
     assert [each.sequence for each in kept.finals] == list(range(KEPT + 26))[-KEPT:]
 
 
+async def test_an_event_that_was_written_twice_is_kept_once(store, token):
+    # As by a writer that lost the answer to its first attempt.
+    for _ in range(2):
+        await store.save(token, 1, SNAPSHOT, [said(3), said(5)])
+    assert [final.sequence for final in (await store.claim(token)).finals] == [3, 5]
+
+
 async def test_who_was_taken_over_from_can_write_no_more(store, token):
     await store.save(token, 1, SNAPSHOT, [])
     taken = await store.claim(token)

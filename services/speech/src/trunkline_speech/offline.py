@@ -15,6 +15,7 @@ import numpy as np
 import structlog
 
 from trunkline_hop.errors import Overloaded
+from trunkline_hop.telemetry import span
 from trunkline_speech.config import AudioFormat, Options
 from trunkline_speech.degradations import SPEAKERS_UNAVAILABLE, WORD_TIMES_ESTIMATED
 from trunkline_speech.ear import Frame, Recording
@@ -128,9 +129,10 @@ class Offline:
         async with self._choose(options) as recogniser:
             stopped = threading.Event()
             try:
-                recording, found = await asyncio.to_thread(
-                    self._listened, data, audio, recogniser.window, stopped
-                )
+                with span("decode"):
+                    recording, found = await asyncio.to_thread(
+                        self._listened, data, audio, recogniser.window, stopped
+                    )
             finally:
                 stopped.set()
             heard = await _heard(recogniser, recording.samples, found, options, due)

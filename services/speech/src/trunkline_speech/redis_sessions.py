@@ -97,7 +97,8 @@ class RedisSessions:
             url,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
+            # Connections that a server which was away left in the pool cost nothing. Never after a timeout.
+            retry=Retry(NoBackoff(), 1, supported_errors=(redis_errors.ConnectionError,)),
             decode_responses=False,
         )
         self._save = self._redis.register_script(_SAVE)
@@ -138,7 +139,9 @@ class RedisSessions:
             raise unknown()
         epoch, state, finals = reply
         try:
-            return Kept(int(epoch), load(state), tuple(map(load_said, finals)))
+            # Written twice where the answer to the first attempt was lost.
+            once = {said.sequence: said for said in map(load_said, finals)}
+            return Kept(int(epoch), load(state), tuple(once.values()))
         except ValueError:
             # Written by another version of this service.
             raise unknown() from None
