@@ -120,6 +120,8 @@ class Suite:
         return server
 
     async def start_ranking(self, name: str = "ranking", **settings: Any) -> Server:
+        # A busy machine is no reason for defaults; tests that want them make the feature store fail.
+        patient: dict[str, Any] = {"features_timeout_s": 5.0, "retrieval_timeout_s": 5.0}
         given = {"models": MODEL}
         if "retrieval" in self.servers:
             given = {"models": f"{MODEL},{RECOMMENDER}", "retrieval": self.servers["retrieval"].target}
@@ -130,7 +132,7 @@ class Suite:
             features=self.servers["features"].target,
             registry=self.servers["registry"].target,
             model_cache_dir=self.directory / name,
-            **(given | settings),
+            **(patient | given | settings),
         )
 
     async def start_retrieval(self, **settings: Any) -> Server:

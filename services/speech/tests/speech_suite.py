@@ -17,8 +17,8 @@ from typing import Any
 
 import av
 import numpy as np
-from recogniser_parts import ARTIFACT
 from google.protobuf.duration_pb2 import Duration
+from recogniser_parts import ARTIFACT
 
 import trunkline_speech.__main__ as main
 from trunkline.registry.v1 import registry_pb2 as rg

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from engine_parts import ARTIFACT
+from recogniser_parts import ARTIFACT
 
 from trunkline_speech import check
 from trunkline_speech.facts import Facts

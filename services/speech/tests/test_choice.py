@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from engine_parts import Listener
+from recogniser_parts import Listener
 
 from trunkline_hop.errors import BadRequest, Fault, NotFound, Unavailable
 from trunkline_modelstore import faults

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from engine_parts import ARTIFACT, Listener, meters, noise, until
+from recogniser_parts import ARTIFACT, Listener, meters, noise, until
 
 from trunkline_hop.errors import NotAllowed, NotFound
 from trunkline_modelstore import ModelStore

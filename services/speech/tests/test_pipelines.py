@@ -7,7 +7,7 @@ import threading
 from threading import Event
 
 import pytest
-from engine_parts import PROBE, Machine, meters, until
+from recogniser_parts import PROBE, Machine, meters, until
 
 from trunkline_hop.errors import Internal, TooLate, Unavailable
 from trunkline_speech.pipelines import Chain, Pool

@@ -6,9 +6,9 @@ import asyncio
 import math
 
 import pytest
-from engine_parts import until
 from hypothesis import given
 from hypothesis import strategies as st
+from recogniser_parts import until
 
 from trunkline_hop.errors import Overloaded, TooLate
 from trunkline_speech.slots import Slots

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from engine_parts import BOUND_S, meters, noise, until
+from recogniser_parts import BOUND_S, meters, noise, until
 
 from trunkline_hop.errors import BadRequest, Unavailable
 from trunkline_speech import sphinx_worker

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_parts import ARTIFACT, meters, noise, until
+from recogniser_parts import ARTIFACT, meters, noise, until
 
 from trunkline_hop.errors import BadRequest, NotAllowed, Unavailable
 from trunkline_modelstore import LocalVersion
