@@ -14,10 +14,11 @@ from typing import Any
 import grpc
 import grpc.aio
 from conditions import BOUND_S, Details, tick, until
-from suite_parts import DEGRADED_KEY, MODEL, Client, rows, score
+from suite_parts import DEGRADED_KEY, MODEL, SPOKEN, Client, rows, score, session
 
 from trunkline.features.v1 import features_pb2 as fv
 from trunkline.registry.v1 import registry_pb2 as rg
+from trunkline.speech.v1 import speech_pb2 as sp
 from trunkline_local.daemon import arguments
 from trunkline_local.processes import Command, Process
 from trunkline_local.services import environment
@@ -37,6 +38,9 @@ CALLS: dict[str, Callable[[Client], Any]] = {
     ),
     "write": lambda client: client.features.WriteFeatures(rows("customer_activity", ["c1"])),
     "registry": lambda client: client.registry.GetModel(rg.GetModelRequest(name=MODEL)),
+    "speech": lambda client: client.speech.Recognize(
+        sp.RecognizeRequest(audio=SPOKEN.read_bytes(), options=session().config.options)
+    ),
 }
 """One way through each of the services."""
 
