@@ -24,6 +24,7 @@ from trunkline_speech.sessions import Sessions
 from trunkline_speech.settings import Settings
 from trunkline_speech.sherpa_embedding import SpeakerLoader
 from trunkline_speech.speakers import Diarizer
+from trunkline_speech.verdicts import Verdicts
 
 
 async def build(server: Server, settings: Settings) -> None:
@@ -37,6 +38,7 @@ async def build(server: Server, settings: Settings) -> None:
             settings.queue,
             meters,
             threads=settings.pipeline_threads,
+            verdicts=Verdicts(settings.model_cache_dir / "checked"),
         ),
         registry,
         models=settings.model_names,
