@@ -71,7 +71,7 @@ class WhisperLoader:
         return WhisperModel(version.name, version.digest, facts, pool, size_bytes)
 
     def _checked(self, version: LocalVersion) -> Facts:
-        known = self._verdicts and self._verdicts.find(version.digest)
+        known = None if self._verdicts is None else self._verdicts.find(version.digest)
         if known is not None:
             return known
         try:
