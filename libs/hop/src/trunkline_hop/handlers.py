@@ -13,6 +13,7 @@ Requests reach gRPC as bytes and are parsed here, inside the error boundary.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import Callable, Container, Mapping
 from contextlib import aclosing
@@ -191,6 +192,11 @@ def _rpc_handler(
         return call.response
 
     async def many_in(_: Any, context: Any) -> None:
+        # Before anybody reads and writes at once: gRPC does not count the initial metadata as sent while they are
+        # on their way. A second task that says something then, or a first one that is cancelled, makes it send
+        # them twice; the core refuses that, and the caller would never get a status.
+        with contextlib.suppress(grpc.aio.InternalError):  # it is gone: its cancellation is on the way
+            await context.send_initial_metadata(())
         await handler(Call(method, context, draining))
 
     if method.client_streaming:
