@@ -3,7 +3,8 @@
 The service (and the gateway, in the rows that name it) has one core, the clients the other. Utterances of the
 committed samples follow each other with pauses of 1.2 to 2.5 s; the language is detected. First partial: the first
 event with text of a segment, counted from the start of the utterance's first word. Final: its last final, from the
-end of its last word. An utterance that nothing was heard of counts as infinitely late.
+end of its last word. An utterance that nothing was heard of counts as infinitely late. `core` is the share of the
+time in which the service ran, `no core for` that in which its threads were ready and something else ran.
 
     python -m bench speech_live [--seconds 120] [--sessions 1 4] [--no-gateway]
 """
@@ -19,12 +20,10 @@ import uvloop
 
 from bench.speech_bare import bare
 from bench.speech_material import Utterance, samples, track
-from bench.speech_service import cores, parser, speech, stores
+from bench.speech_service import cores, parser, speech, stores, waited_s
 from bench.speech_sessions import FINAL_S, FIRST_S, Latencies, Session, config, live_together, quantile, stub
 
-HEAD = (
-    "| | sessions | utterances | unheard | first partial p50 / p95 | final p50 / p95 | core | sent late by |"
-)
+HEAD = "| | sessions | utterances | unheard | first partial p50 / p95 | final p50 / p95 | core | no core for | sent late by |"
 
 
 async def measure(given: argparse.Namespace, utterances: Sequence[Utterance]) -> bool:
@@ -43,22 +42,23 @@ async def measure(given: argparse.Namespace, utterances: Sequence[Utterance]) ->
                 tracks = [track(utterances, given.seconds, rng) for _ in range(count)]
                 async with stub(door) as service:
                     await live_together(service, [track(utterances, 5, rng)], config())
-                    before = served.process.cpu_times()
+                    before, waited = served.process.cpu_times(), waited_s(served.process)
                     sessions = await live_together(service, tracks, config())
-                    after = served.process.cpu_times()
+                    after, waited = served.process.cpu_times(), waited_s(served.process) - waited
                 busy_s = sum(after[:2]) - sum(before[:2])
-                kept &= _row(name, sessions, busy_s)
+                kept &= _row(name, sessions, busy_s, waited)
     return kept
 
 
-def _row(name: str, sessions: Sequence[Session], busy_s: float) -> bool:
+def _row(name: str, sessions: Sequence[Session], busy_s: float, waited: float) -> bool:
     latencies = Latencies.of(sessions)
     first50, first95, final50, final95 = latencies.quantiles()
+    length_s = max(session.track.seconds for session in sessions)
     lateness = quantile([session.late_s for session in sessions], 1.0)
     print(
         f"| {name} | {len(sessions)} | {len(latencies.first_s)} | {latencies.unheard} "
         f"| {first50:.2f} / {first95:.2f} s | {final50:.2f} / {final95:.2f} s "
-        f"| {busy_s / max(session.track.seconds for session in sessions):.0%} | {lateness * 1e3:.0f} ms |",
+        f"| {busy_s / length_s:.0%} | {waited / length_s:.0%} | {lateness * 1e3:.0f} ms |",
         flush=True,
     )
     for session in sessions:

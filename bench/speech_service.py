@@ -128,6 +128,17 @@ async def speech(
         yield Served(target, f"127.0.0.1:{door}" if door else "", psutil.Process(pid), started)
 
 
+def waited_s(process: psutil.Process) -> float:
+    """How long its threads were ready and had no core, so far: what other processes cost it, and its own threads."""
+    waited = 0.0
+    for thread in Path(f"/proc/{process.pid}/task").iterdir():
+        try:
+            waited += int((thread / "schedstat").read_text().split()[1]) / 1e9
+        except OSError:
+            continue  # it has ended
+    return waited
+
+
 @contextmanager
 def child(command: Sequence[str], settings: Mapping[str, str], directory: Path) -> Iterator[tuple[int, int]]:
     """A server of ours; its port and its process id. What it logged is shown when it failed."""
