@@ -26,7 +26,7 @@ from trunkline.retrieval.v1 import retrieval_pb2
 from trunkline.speech.v1 import speech_pb2
 
 STORES = ("valkey", "postgres")
-SETTLED_S = 0.5
+SETTLED_S = 1.0
 """How long the services wait for what they can do without: short, and still far above what answers take here."""
 
 

@@ -24,7 +24,7 @@ class Settings(ServiceSettings):
     """Target of the vector index."""
     models: str = Field(
         default="models/fraud,models/recommender",
-        pattern=r"models/[a-z][a-z0-9-]*( *, *models/[a-z][a-z0-9-]*)*",
+        pattern=r"^models/[a-z][a-z0-9-]*( *, *models/[a-z][a-z0-9-]*)*$",
     )
     """Models to serve, separated by commas; ready when all of them are loaded."""
     model_cache_dir: Path = Path(".trunkline/models")
