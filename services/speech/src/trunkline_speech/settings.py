@@ -28,7 +28,7 @@ class Settings(ServiceSettings):
         pattern=r"^models/[a-z][a-z0-9-]*( *, *models/[a-z][a-z0-9-]*)*$",
     )
     """Models to serve, separated by commas, the preferred first; ready when all of them are loaded."""
-    speaker_model: str = Field(default="", pattern=r"(models/[a-z][a-z0-9-]*)?")
+    speaker_model: str = Field(default="", pattern=r"^(models/[a-z][a-z0-9-]*)?$")
     """Model that tells speakers apart (task `embed_speaker`); empty for signal processing without a model."""
     model_cache_dir: Path = Path(".trunkline/models")
     """Model files by digest, and the last known good set. Replicas may share it."""
