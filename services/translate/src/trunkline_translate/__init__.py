@@ -1,0 +1,1 @@
+"""Translation: sentences in their context, by the best engine that is up."""
