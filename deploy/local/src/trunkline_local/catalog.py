@@ -42,9 +42,22 @@ VERSION_FILES = {
         "tokenizer.json",
         "tokenizer_config.json",
     ),
+    "translate": (
+        "config.json",
+        "generation_config.json",
+        "openvino_model.xml",
+        "openvino_model.bin",
+        "openvino_tokenizer.xml",
+        "openvino_tokenizer.bin",
+        "openvino_detokenizer.xml",
+        "openvino_detokenizer.bin",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+    ),
 }
 """By task, beside the signature."""
-FORMATS = {"recognize_speech": registry.FORMAT_OPENVINO_IR}
+FORMATS = {"recognize_speech": registry.FORMAT_OPENVINO_IR, "translate": registry.FORMAT_OPENVINO_IR}
 """By task; ONNX unless it is said here."""
 VIEWS = "views.json"
 CARD = "CARD.md"

@@ -1,11 +1,12 @@
 """What the local suite runs: a table of services, and the plan that options make of it.
 
     name       port    layer   needs             settings of its own
-    gateway    base    3                         features, ranking, registry, retrieval, speech
+    gateway    base    3                         features, ranking, registry, retrieval, speech, translate
     features   base+1  1       valkey            redis_url
     retrieval  base+2  1                         blob_dir
     ranking    base+3  2                         features, registry, retrieval, models, model_cache_dir
     speech     base+4  2       valkey            registry, redis_url, models, model_cache_dir
+    translate  base+5  2       valkey            registry, redis_url, models, model_cache_dir, triton, vllm
     registry   base+6  1       postgres          postgres_dsn, blob_dir
 
 A service that serves models is left out when there is none of its tasks. Layer 0 are the embedded servers. Everything starts as early as its needs allow; layers stop from the top.
@@ -29,6 +30,8 @@ SAMPLE_RATIO = 0.01
 REDIS_URL = "TRUNKLINE_REDIS_URL"
 POSTGRES_DSN = "TRUNKLINE_POSTGRES_DSN"
 LOG_LEVEL = "TRUNKLINE_LOG_LEVEL"
+ENGINES = ("TRUNKLINE_TRITON", "TRUNKLINE_VLLM")
+"""What starts with one of these goes to the translation service as it is."""
 
 
 class WrongOptions(ValueError):
@@ -61,6 +64,8 @@ class Addresses:
     """Names of the models that it serves, by service."""
     targets: Mapping[str, str]
     """Address list by service."""
+    engines: Mapping[str, str]
+    """Settings of translation engines outside of the suite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,20 @@ TABLE = (
             "MODEL_CACHE_DIR": str(at.data.path / "models" / replica),
         },
         ("recognize_speech",),
+    ),
+    Row(
+        "translate",
+        5,
+        2,
+        "valkey",
+        lambda at, replica: {
+            "REGISTRY": at.targets["registry"],
+            "REDIS_URL": at.redis_url,
+            "MODELS": ",".join(at.models["translate"]),
+            "MODEL_CACHE_DIR": str(at.data.path / "models" / replica),
+            **at.engines,
+        },
+        ("translate",),
     ),
     Row(
         "registry",
@@ -189,7 +208,10 @@ def plan(options: Options, data: DataDirectory, otlp_port: int, models: Mapping[
     targets = {
         name: ",".join(f"{HOST}:{port}" for _, port, _ in replicas) for name, replicas in ports.items()
     }
-    at = Addresses(data, redis_url, postgres_dsn, served, targets)
+    engines = {
+        name.removeprefix(PREFIX): value for name, value in os.environ.items() if name.startswith(ENGINES)
+    }
+    at = Addresses(data, redis_url, postgres_dsn, served, targets, engines)
     common = {
         "HOST": HOST,
         "OTLP_ENDPOINT": f"{HOST}:{otlp_port}",
@@ -224,9 +246,15 @@ def check_environment(given: Mapping[str, str]) -> None:
         WrongOptions: one is not. Services get their settings from the table, so it would be ignored.
     """
     known = {REDIS_URL, POSTGRES_DSN, LOG_LEVEL}
-    unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
+    unknown = sorted(
+        name
+        for name in given
+        if name.startswith(PREFIX) and name not in known and not name.startswith(ENGINES)
+    )
     if unknown:
-        raise WrongOptions(f"{', '.join(unknown)}: not read here; {', '.join(sorted(known))} are")
+        raise WrongOptions(
+            f"{', '.join(unknown)}: not read here; {', '.join((*sorted(known), *(f'{name}*' for name in ENGINES)))} are"
+        )
 
 
 def _ports(row: Row, options: Options) -> list[tuple[str, int, int]]:

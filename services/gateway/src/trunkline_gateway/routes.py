@@ -11,6 +11,7 @@ from trunkline.ranking.v1 import ranking_pb2
 from trunkline.registry.v1 import registry_pb2
 from trunkline.retrieval.v1 import retrieval_pb2
 from trunkline.speech.v1 import speech_pb2
+from trunkline.translate.v1 import translate_pb2
 from trunkline_gateway.settings import Settings
 
 SERVICES: dict[str, ServiceDescriptor] = {
@@ -19,6 +20,7 @@ SERVICES: dict[str, ServiceDescriptor] = {
     "registry": registry_pb2.DESCRIPTOR.services_by_name["RegistryService"],
     "retrieval": retrieval_pb2.DESCRIPTOR.services_by_name["VectorService"],
     "speech": speech_pb2.DESCRIPTOR.services_by_name["SpeechService"],
+    "translate": translate_pb2.DESCRIPTOR.services_by_name["TranslateService"],
 }
 """By the setting that holds their address."""
 

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from trunkline_hop.resolver import Target
 from trunkline_hop.settings import PREFIX, ServiceSettings
 
-ADDRESSES = ("features", "ranking", "registry", "retrieval", "speech")
+ADDRESSES = ("features", "ranking", "registry", "retrieval", "speech", "translate")
 """The settings that hold an address."""
 
 
@@ -32,6 +32,8 @@ class Settings(ServiceSettings):
     """Address of the vector index."""
     speech: str = ""
     """Address of speech recognition."""
+    translate: str = ""
+    """Address of translation."""
 
     @field_validator(*ADDRESSES)
     @classmethod
