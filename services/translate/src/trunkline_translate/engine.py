@@ -62,6 +62,19 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """What made a translation."""
+
+    engine: str
+    """`openvino`, `vllm`, `triton` or `apertium`."""
+    model_version: str
+    """`models/{model}/versions/{version}`, or `engines/{engine}/{model}[/{version}]`."""
+    digest: str = ""
+    """Of a version of the registry."""
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
     """The next piece of a translation. Never empty."""
 
@@ -78,23 +91,13 @@ class Done:
     completion_tokens: int = 0
     degradations: tuple[str, ...] = ()
     """Such as `formality_ignored`."""
+    made_by: Identity | None = None
+    """What translated, where that may be another one by now than when the translation began; None: `Engine.identity`
+    as it was then."""
 
 
 Piece: TypeAlias = Delta | Done
 """Deltas, then exactly one `Done`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What made a translation."""
-
-    engine: str
-    """`openvino`, `vllm`, `triton` or `apertium`."""
-    model_version: str
-    """`models/{model}/versions/{version}`, or `engines/{engine}/{model}[/{version}]`."""
-    digest: str = ""
-    """Of a version of the registry."""
-    device: str = ""
 
 
 class EngineFailed(Exception):
