@@ -12,6 +12,7 @@ import structlog
 
 from trunkline_hop.breaker import REFUSED, STATE_CLOSED, Breaker
 from trunkline_hop.client_settings import ClientSettings
+from trunkline_hop.clock import Clock
 from trunkline_hop.errors import BadRequest, FieldViolation, NotFound
 from trunkline_translate.engine import Engine, EngineFailed
 from trunkline_translate.language import Direction
@@ -37,16 +38,18 @@ class EngineState:
 class Link:
     """An engine of the chain: whether it answered when it was last probed, and its breaker.
 
-    Its times are the event loop's.
-
     Args:
         engine: the engine.
+        clock: the breaker's; metrics read it from their own thread.
         settings: when its breaker opens, and for how long.
         changed: is called when it may be up or down now.
     """
 
-    def __init__(self, engine: Engine, settings: ClientSettings, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock, settings: ClientSettings, changed: Callable[[], None]
+    ) -> None:
         self.engine = engine
+        self._now = clock.monotonic
         self.unsettled = asyncio.Event()
         """Set when somebody wants to know sooner how it is."""
         self._changed = changed
@@ -68,7 +71,7 @@ class Link:
     @property
     def up(self) -> bool:
         """True when a sentence may be given to it now."""
-        return not self._silent and self._breaker.retry_in(_now()) == 0.0
+        return not self._silent and self._breaker.retry_in(self._now()) == 0.0
 
     @property
     def error(self) -> str:
@@ -79,25 +82,25 @@ class Link:
 
     def retry_in(self) -> float:
         """Seconds until it may be asked again, as far as its breaker knows."""
-        return self._breaker.retry_in(_now())
+        return self._breaker.retry_in(self._now())
 
     def enter(self) -> int:
         """A permit for one sentence, or REFUSED. It goes back with the outcome."""
-        return REFUSED if self._silent else self._breaker.admit(_now())
+        return REFUSED if self._silent else self._breaker.admit(self._now())
 
     def heard(self) -> None:
         """It said something."""
-        self._alive_at = _now()
+        self._alive_at = self._now()
 
     def succeeded(self, permit: int) -> None:
         """The sentence was translated."""
         self.heard()
-        self._breaker.succeeded(permit, _now())
+        self._breaker.succeeded(permit, self._now())
 
     def failed(self, permit: int, why: str) -> None:
         """The engine failed."""
         self._failure = why
-        self._breaker.failed(permit, _now())
+        self._breaker.failed(permit, self._now())
         self.unsettled.set()
 
     def returned(self, permit: int) -> None:
@@ -106,7 +109,7 @@ class Link:
 
     async def probe(self, timeout_s: float) -> None:
         """Asks the engine how it is."""
-        began = _now()
+        began = self._now()
         try:
             async with asyncio.timeout(timeout_s):
                 await self.engine.probe()
@@ -141,6 +144,7 @@ class Chain:
 
     Args:
         engines: the preferred one first.
+        clock: the process's.
         meters: where it shows how they are.
         probe_s: seconds between two probes of an engine.
         probe_timeout_s: longest wait for an engine's answer to one.
@@ -152,6 +156,7 @@ class Chain:
     def __init__(
         self,
         engines: Sequence[Engine],
+        clock: Clock,
         meters: Meters,
         *,
         probe_s: float = 5.0,
@@ -163,7 +168,7 @@ class Chain:
         settings = ClientSettings(breaker_failures=breaker_failures, breaker_open_s=breaker_open_s)
         self._probe_s = probe_s
         self._probe_timeout_s = probe_timeout_s
-        self._links = [Link(engine, settings, on_change) for engine in engines]
+        self._links = [Link(engine, clock, settings, on_change) for engine in engines]
         self._tasks: list[asyncio.Task[None]] = []
         for link in self._links:
             meters.watch(link.name, lambda link=link: link.up, lambda link=link: link.breaker_state)  # type: ignore[misc]
@@ -233,10 +238,6 @@ class Chain:
             except TimeoutError:
                 pass
             await link.probe(self._probe_timeout_s)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _unsupported(direction: Direction, links: Sequence[Link]) -> BadRequest:
