@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PACKAGES := libs/hop libs/modelstore libs/artifact services/registry services/features services/speech services/translate services/ranking/ranking services/ranking/retrieval services/gateway deploy/local models/fraud models/recommender models/phrases models/whisper-micro models/phrase-translator
+PACKAGES := libs/hop libs/modelstore libs/artifact libs/valkey services/registry services/features services/speech services/translate services/ranking/ranking services/ranking/retrieval services/gateway deploy/local models/fraud models/recommender models/phrases models/whisper-micro models/phrase-translator
 EDITABLE := $(patsubst %/retrieval,%/retrieval[cpu],$(foreach package,$(PACKAGES),-e ./$(package)))
 SOURCES := constraints.txt pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 

@@ -23,7 +23,6 @@ from trunkline_features.catalog import Catalog, Mutation
 from trunkline_features.columns import Values, WriteColumn
 from trunkline_features.online import OnlineStore, Write
 from trunkline_features.redis_rows import RedisRows
-from trunkline_features.redis_store import RedisStore
 from trunkline_features.redis_views import RedisViews
 from trunkline_features.service import FeatureService
 from trunkline_features.settings import Settings
@@ -31,6 +30,7 @@ from trunkline_features.views import FeatureView, Field, FieldType
 from trunkline_hop.call import Call
 from trunkline_hop.server import Server, running
 from trunkline_local.embedded import Valkey
+from trunkline_valkey import Store
 
 FEATURES = 50
 CALLS = {1: 2000, 10: 1500, 100: 1000}
@@ -107,7 +107,7 @@ async def main() -> None:
     services: list[Timed] = []
 
     async def build(server: Server, settings: Settings) -> None:
-        store = await server.own(RedisStore(settings.redis_url))
+        store = await server.own(Store(settings.redis_url))
         catalog = Catalog(RedisViews(store, timeout_s=1.0), server.clock)
         rows = RedisRows(store, read_timeout_s=0.25, write_timeout_s=1.0)
         online = OnlineStore(rows, catalog, server.clock)

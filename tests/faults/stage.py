@@ -22,13 +22,13 @@ from suite_parts import MODEL, RECOMMENDER, WHISPER, Client, Suite, rows, shippe
 
 import trunkline_ranking.__main__ as ranking_main
 from trunkline.features.v1 import features_pb2 as fv
-from trunkline_features import redis_store
 from trunkline_hop.client_settings import ClientSettings
 from trunkline_local import catalog, indexes
 from trunkline_local.embedded import Valkey
 from trunkline_registry.postgres import database, feed
 from trunkline_retrieval import peers
-from trunkline_speech import keeper, redis_sessions
+from trunkline_valkey import keeper
+from trunkline_valkey import store as valkey_store
 
 _DATABASE_PATIENCE_S = 0.8
 """Twice in a row is still less than the rows' deadlines."""
@@ -134,9 +134,8 @@ async def opened(directory: Path, valkey: Valkey, dsn: str, hop: Mapping[str, An
     with pytest.MonkeyPatch.context() as patch:
         own = ClientSettings.of
         patch.setattr(ClientSettings, "of", lambda settings: dataclasses.replace(own(settings), **hop))
-        quick = dataclasses.replace(redis_store._BREAKER, breaker_open_s=0.05)
-        patch.setattr(redis_store, "_BREAKER", quick)
-        patch.setattr(redis_sessions, "_BREAKER", quick)
+        quick = dataclasses.replace(valkey_store._BREAKER, breaker_open_s=0.05)
+        patch.setattr(valkey_store, "_BREAKER", quick)
         patch.setattr(keeper, "RETRY_S", 0.05)
         patch.setattr(feed, "RECONNECT_S", 0.05)
         patch.setattr(peers, "_PATIENCE_S", SETTLED_S)

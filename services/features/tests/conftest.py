@@ -14,10 +14,10 @@ from trunkline_features.catalog import Catalog, Mutation
 from trunkline_features.columns import Values, WriteColumn
 from trunkline_features.online import OnlineStore, Query, Table, Write, Written
 from trunkline_features.redis_rows import RedisRows
-from trunkline_features.redis_store import RedisStore
 from trunkline_features.redis_views import RedisViews
 from trunkline_features.views import FeatureView, Field, FieldType, Value
 from trunkline_local.embedded import Valkey
+from trunkline_valkey import Store
 
 
 class VirtualClock:
@@ -42,7 +42,7 @@ class VirtualClock:
 class Features:
     """One replica of the store."""
 
-    def __init__(self, store: RedisStore, clock: VirtualClock) -> None:
+    def __init__(self, store: Store, clock: VirtualClock) -> None:
         self.store = store
         self.clock = clock
         self.catalog = Catalog(RedisViews(store, timeout_s=5.0), clock)
@@ -73,7 +73,7 @@ class Features:
 
 
 async def flush(valkey: Valkey) -> None:
-    async with RedisStore(valkey.url) as store:
+    async with Store(valkey.url) as store:
         await store.command("FLUSHALL", timeout_s=5.0)
 
 
@@ -86,7 +86,7 @@ def clock() -> VirtualClock:
 async def replicas(valkey: Valkey, clock: VirtualClock) -> AsyncIterator[tuple[Features, Features]]:
     """Two replicas on one empty store."""
     await flush(valkey)
-    async with RedisStore(valkey.url) as one, RedisStore(valkey.url) as other:
+    async with Store(valkey.url) as one, Store(valkey.url) as other:
         yield Features(one, clock), Features(other, clock)
 
 
@@ -96,7 +96,7 @@ def features(replicas: tuple[Features, Features]) -> Features:
 
 
 @pytest.fixture
-def replica_of(clock: VirtualClock) -> Callable[[RedisStore], Features]:
+def replica_of(clock: VirtualClock) -> Callable[[Store], Features]:
     """A replica on a store of one's own."""
     return lambda store: Features(store, clock)
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from trunkline_features.catalog import Mutation
 from trunkline_features.columns import Status, Values, WriteColumn
 from trunkline_features.online import Query, Write
-from trunkline_features.redis_store import RedisStore
 from trunkline_features.views import FeatureView, Field, FieldType
 from trunkline_hop.errors import BadRequest, NotFound
+from trunkline_valkey import Store
 
 AMOUNT = Field("amount", FieldType.FLOAT64, 9.5)
 CITY = Field("city", FieldType.STRING)
@@ -107,7 +107,7 @@ def test_the_newest_row_wins_whatever_the_order_and_the_number_of_writers(
 
     async def scenario() -> None:
         base = clock.us(days=1)
-        async with RedisStore(valkey.url) as store:
+        async with Store(valkey.url) as store:
             replica = replica_of(store)
             names = [f"v{uuid.uuid4().hex[:16]}" for _ in range(2)]
             outcomes = []

@@ -10,12 +10,11 @@ import pytest
 
 from trunkline_features.catalog import Mutation
 from trunkline_features.columns import Status
-from trunkline_features.online import StoreDown
-from trunkline_features.redis_store import RedisStore, Script
 from trunkline_features.views import FeatureView, Field, FieldType
 from trunkline_hop.context import Context, current
 from trunkline_hop.errors import NotFound, Unavailable
 from trunkline_local.embedded import Valkey
+from trunkline_valkey import Script, Store, StoreDown
 
 AMOUNT = Field("amount", FieldType.FLOAT64, 9.5)
 PLAIN = Field("plain", FieldType.INT64)
@@ -31,7 +30,7 @@ async def own(tmp_path):
 async def test_a_cancelled_command_never_hands_its_reply_to_anybody(valkey, until):
     """Commands are cancelled, and time out, at random points on few connections; every other one gets its own."""
     chance = random.Random(7)
-    async with RedisStore(valkey.url, connections=3) as store:
+    async with Store(valkey.url, connections=3) as store:
         for number in range(50):
             await store.command("SET", f"own:{number}", str(number), timeout_s=5)
         before = len(asyncio.all_tasks())
@@ -90,14 +89,14 @@ async def test_a_cancelled_reader_leaves_no_command_and_no_connection_behind(fea
 
 async def test_a_script_the_server_has_forgotten_is_sent_again(valkey):
     script = Script("return {KEYS[1], ARGV[1]}")
-    async with RedisStore(valkey.url) as store:
+    async with Store(valkey.url) as store:
         for _ in range(2):
             await store.command("SCRIPT", "FLUSH", timeout_s=5)
             assert await store.script(script, ["k"], ["a"], timeout_s=5) == [b"k", b"a"]
 
 
 async def test_a_read_without_the_store_answers_defaults_and_says_so(own, replica_of, clock):
-    async with RedisStore(own.url) as store:
+    async with Store(own.url) as store:
         features = replica_of(store)
         await features.declare("v", AMOUNT, PLAIN)
         await features.write("v", ["1"], clock.us(), amount=[1.0], plain=[7])
@@ -108,7 +107,7 @@ async def test_a_read_without_the_store_answers_defaults_and_says_so(own, replic
         assert table.ages_ms == [("views/v", [-1])]
         assert table.degraded == ("feature_store_unreachable",)
 
-    async with RedisStore(own.url) as store:
+    async with Store(own.url) as store:
         features = replica_of(store)
         with pytest.raises(Unavailable) as caught:
             await features.read(["1"], "v:amount")
@@ -118,7 +117,7 @@ async def test_a_read_without_the_store_answers_defaults_and_says_so(own, replic
 async def test_a_write_without_the_store_is_unavailable_and_works_once_it_is_back(
     own, replica_of, clock, until
 ):
-    async with RedisStore(own.url) as store:
+    async with Store(own.url) as store:
         features = replica_of(store)
         view = await features.declare("v", AMOUNT)
         await own.kill()
@@ -140,7 +139,7 @@ async def test_a_write_without_the_store_is_unavailable_and_works_once_it_is_bac
 
 
 async def test_a_hung_store_costs_a_few_calls_their_wait_and_the_rest_nothing(own, replica_of, clock, until):
-    async with RedisStore(own.url) as store:
+    async with Store(own.url) as store:
         features = replica_of(store)
         await features.declare("v", AMOUNT)
         await features.write("v", ["1", "2"], clock.us(), amount=[1.0, 2.0])
@@ -166,7 +165,7 @@ async def test_a_hung_store_costs_a_few_calls_their_wait_and_the_rest_nothing(ow
 
 
 async def test_an_impatient_caller_neither_waits_past_its_deadline_nor_opens_the_breaker(own):
-    async with RedisStore(own.url) as store:
+    async with Store(own.url) as store:
         await store.command("PING", timeout_s=5)
         os.kill(own.pid, signal.SIGSTOP)
         try:
@@ -183,7 +182,7 @@ async def test_an_impatient_caller_neither_waits_past_its_deadline_nor_opens_the
 
 
 async def test_an_unknown_view_is_unknown_only_when_the_store_says_so(own, replica_of):
-    async with RedisStore(own.url) as store:
+    async with Store(own.url) as store:
         features = replica_of(store)
         await features.declare("v", AMOUNT)
         with pytest.raises(NotFound):
@@ -194,7 +193,7 @@ async def test_an_unknown_view_is_unknown_only_when_the_store_says_so(own, repli
 
 
 async def test_the_views_are_loaded_as_soon_as_the_store_comes_up(own, replica_of):
-    async with RedisStore(own.url) as store:
+    async with Store(own.url) as store:
         await replica_of(store).catalog.create(FeatureView("v", "customer", (AMOUNT,)), Mutation())
         await own.kill()
         late = replica_of(store).catalog

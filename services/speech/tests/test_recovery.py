@@ -18,7 +18,8 @@ import trunkline_speech.__main__ as main
 from trunkline.speech.v1 import speech_pb2 as pb
 from trunkline_hop.errors import BadRequest, Conflict, NotFound, Overloaded, Unavailable
 from trunkline_local.embedded import Valkey
-from trunkline_speech import keeper, whisper
+from trunkline_speech import whisper
+from trunkline_valkey import keeper
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PCM = parts.sentences("en-10", "en-06")

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from trunkline_features import views
-from trunkline_features.online import StoreDown
 from trunkline_features.plan import Plans
 from trunkline_features.views import FeatureView, Views
 from trunkline_hop.clock import Clock
 from trunkline_hop.errors import AlreadyExists, Conflict, Unavailable
 from trunkline_hop.pages import page
+from trunkline_valkey import StoreDown
 
 _LIST = ("views",)
 _COMMIT_ATTEMPTS = 20

@@ -16,6 +16,7 @@ from trunkline_features.plan import Plan, Plans
 from trunkline_features.views import FeatureView
 from trunkline_hop.clock import Clock
 from trunkline_hop.errors import BadRequest, Fault, NotFound, Unavailable
+from trunkline_valkey import StoreDown
 
 FUTURE_LIMIT = timedelta(minutes=5)
 """How far ahead of this machine's clock an event time may be."""
@@ -30,24 +31,6 @@ ROWS_UNREADABLE = "feature_rows_unreadable"
 _ATTEMPTS = 8
 _MICROSECOND = timedelta(microseconds=1)
 _INT64_MAX = 2**63 - 1
-
-
-class StoreDown(Exception):
-    """The store gave no answer.
-
-    Args:
-        retry_after: when it is asked again.
-    """
-
-    def __init__(self, retry_after: timedelta) -> None:
-        super().__init__("the feature store does not answer")
-        self.retry_after = retry_after
-
-    def unavailable(self) -> Unavailable:
-        """What a caller gets who cannot be answered without the store."""
-        return Unavailable(
-            "STORE_UNREACHABLE", "the feature store does not answer", retry_after=self.retry_after
-        )
 
 
 class Rows(Protocol):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trunkline_features.redis_store import RedisStore, Script
 from trunkline_features.redis_views import REVISION_KEY
+from trunkline_valkey import Script, Store
 
 _WRITE = Script("""
 -- KEYS: revision, row...   ARGV: revision, (row, expiry in ms since the epoch or 0)...
@@ -46,7 +46,7 @@ class RedisRows:
         read_timeout_s, write_timeout_s: longest wait for one answer.
     """
 
-    def __init__(self, store: RedisStore, *, read_timeout_s: float, write_timeout_s: float) -> None:
+    def __init__(self, store: Store, *, read_timeout_s: float, write_timeout_s: float) -> None:
         self._store = store
         self._read_timeout_s = read_timeout_s
         self._write_timeout_s = write_timeout_s

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from trunkline_features.catalog import Answer
-from trunkline_features.redis_store import RedisStore, Script
 from trunkline_features.views import FeatureView, Field, FieldType, Value, Views
+from trunkline_valkey import Script, Store
 
 REVISION_KEY = "{views}:revision"
 _DOCUMENTS_KEY = "{views}:documents"
@@ -40,7 +40,7 @@ class RedisViews:
         timeout_s: longest wait for one answer.
     """
 
-    def __init__(self, store: RedisStore, *, timeout_s: float) -> None:
+    def __init__(self, store: Store, *, timeout_s: float) -> None:
         self._store = store
         self._timeout_s = timeout_s
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
-from redis.asyncio.connection import parse_url
 
 from trunkline_hop.settings import ServiceSettings
+from trunkline_valkey import is_address
 
 
 class Settings(ServiceSettings):
@@ -26,11 +26,6 @@ class Settings(ServiceSettings):
     @field_validator("redis_url")
     @classmethod
     def _url(cls, value: str) -> str:
-        try:
-            parse_url(value)
-        except ValueError:
-            # Not redis-py's own words: they may quote the value, and a password with it.
-            raise PydanticCustomError(
-                "url", "expected redis://, rediss:// or unix:// and an address"
-            ) from None
+        if not is_address(value):
+            raise PydanticCustomError("url", "expected redis://, rediss:// or unix:// and an address")
         return value

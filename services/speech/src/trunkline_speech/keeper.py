@@ -1,89 +1,27 @@
-"""Keeps one session in the store while its stream lives, as well as the store lets it."""
+"""Keeps one session in the store while its stream lives."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from typing import Final
-
-import structlog
-
 from trunkline_hop.clock import Clock
 from trunkline_speech.events import Said
-from trunkline_speech.snapshot import KEPT, SessionStore, Snapshot, StoreDown
-
-RETRY_S: Final = 1.0
-"""A store that did not answer is asked again after this: every question delays what is said."""
-
-logger = structlog.get_logger("trunkline_speech")
+from trunkline_speech.snapshot import SessionStore, Snapshot
+from trunkline_valkey import Keeper as ValkeyKeeper
 
 
-class Keeper:
-    """Writes for one stream of a session.
+class Keeper(ValkeyKeeper[Snapshot, Said]):
+    """Writes for one stream of a session, and knows which audio the last snapshot needs.
 
     Args:
-        store: None where none is configured.
-        token: the session's resume token.
-        epoch: the stream's.
-        clock: says when a store that was down is asked again.
+        store, token, epoch, clock: as for any session.
     """
 
     def __init__(self, store: SessionStore | None, token: str, epoch: int, clock: Clock) -> None:
-        self.token = token if store is not None else ""
-        self._store = store
-        self._epoch = epoch
-        self._clock = clock
-        self._unsaved: deque[Said] = deque(maxlen=KEPT)
-        self._again_at = float("-inf")
-        self._saved = False
+        super().__init__(store, token, epoch, clock)
         self.saved_from = 0
         """Where the audio begins that the snapshot in the store needs."""
 
-    @property
-    def resumable(self) -> bool:
-        """True when all that was said is in the store."""
-        return self._saved
-
     async def save(self, snapshot: Snapshot, final: Said | None = None) -> bool:
-        """Keeps a snapshot, and an event that is final. Returns `resumable`.
-
-        Raises:
-            Conflict: SESSION_MOVED.
-        """
-        if final is not None:
-            self._unsaved.append(final)
-        if self._store is None or self._clock.monotonic() < self._again_at:
-            self._saved = False
-            return False
-        finals = tuple(self._unsaved)
-        try:
-            await self._store.save(self.token, self._epoch, snapshot, finals)
-        except StoreDown:
-            self._down("not saved")
-            return False
-        for _ in finals:
-            self._unsaved.popleft()
-        self._saved = True
-        self.saved_from = snapshot.mark.start
-        return True
-
-    async def beat(self) -> None:
-        """Keeps what is kept from being forgotten, until it is cancelled.
-
-        Raises:
-            Conflict: SESSION_MOVED.
-        """
-        if self._store is None:
-            return
-        while True:
-            await asyncio.sleep(self._store.ttl_s / 4)
-            try:
-                await self._store.touch(self.token, self._epoch)
-            except StoreDown:
-                self._down("not touched")
-
-    def _down(self, what: str) -> None:
-        if self._saved:
-            logger.warning("the session store does not answer", what=what)
-        self._saved = False
-        self._again_at = self._clock.monotonic() + RETRY_S
+        saved = await super().save(snapshot, final)
+        if saved:
+            self.saved_from = snapshot.mark.start
+        return saved

@@ -10,15 +10,17 @@ from dataclasses import replace
 from datetime import timedelta
 
 from trunkline_hop.clock import Clock
-from trunkline_hop.errors import Overloaded, Unavailable
+from trunkline_hop.errors import Overloaded
 from trunkline_speech.config import AudioFormat, SessionConfig
 from trunkline_speech.conversation import Parts, Resumed
+from trunkline_speech.events import Said
 from trunkline_speech.keeper import Keeper
 from trunkline_speech.load import Loads
 from trunkline_speech.parts import Choose, Diarize, Listen
 from trunkline_speech.segmenter import Mark
 from trunkline_speech.session import Session
-from trunkline_speech.snapshot import Kept, SessionStore, Snapshot, StoreDown, unknown
+from trunkline_speech.snapshot import SessionStore, Snapshot
+from trunkline_valkey import Kept, StoreDown, unknown
 
 _RETRY_AFTER = timedelta(seconds=2)
 _TOKEN_BYTES = 24
@@ -120,15 +122,13 @@ class Sessions:
             async with self._running(snapshot, token, kept.epoch, resumed) as session:
                 yield session
 
-    async def _claim(self, token: str, last_sequence: int) -> Kept:
+    async def _claim(self, token: str, last_sequence: int) -> Kept[Snapshot, Said]:
         if self._store is None:
             raise unknown()
         try:
             kept = await self._store.claim(token)
-        except StoreDown:
-            raise Unavailable(
-                "STORE_UNREACHABLE", "the session store does not answer", retry_after=_RETRY_AFTER
-            ) from None
+        except StoreDown as down:
+            raise down.unavailable() from None
         if last_sequence > kept.snapshot.sequence:
             # Said while the store was down. Going on from before it would say it again, as if it were new.
             raise unknown()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
-from redis.asyncio.connection import parse_url
 
 from trunkline_hop.resolver import Target
 from trunkline_hop.settings import ServiceSettings
+from trunkline_valkey import is_address
 
 
 class Settings(ServiceSettings):
@@ -61,14 +61,8 @@ class Settings(ServiceSettings):
     @field_validator("redis_url")
     @classmethod
     def _url(cls, value: str) -> str:
-        try:
-            if value:
-                parse_url(value)
-        except ValueError:
-            # Not redis-py's own words: they may quote the value, and a password with it.
-            raise PydanticCustomError(
-                "url", "expected redis://, rediss:// or unix:// and an address"
-            ) from None
+        if value and not is_address(value):
+            raise PydanticCustomError("url", "expected redis://, rediss:// or unix:// and an address")
         return value
 
     @property

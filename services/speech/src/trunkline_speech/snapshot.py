@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeAlias
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict
 
-from trunkline_hop.errors import Conflict, NotFound
 from trunkline_speech.config import SessionConfig
 from trunkline_speech.events import Said
 from trunkline_speech.segmenter import Mark
 from trunkline_speech.transcript import Word
+from trunkline_valkey import SessionStore as ValkeySessionStore
 
 KEPT: int = 64
 """Final events of a session that can be said again."""
@@ -49,106 +48,5 @@ class Snapshot:
     __pydantic_config__ = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
 
-_SNAPSHOT = TypeAdapter(Snapshot)
-_SAID = TypeAdapter(Said)
-
-
-def dump(snapshot: Snapshot) -> bytes:
-    """As JSON."""
-    return _SNAPSHOT.dump_json(snapshot)
-
-
-def load(data: bytes) -> Snapshot:
-    """From JSON.
-
-    Raises:
-        ValueError: it is none of this version's.
-    """
-    return _SNAPSHOT.validate_json(data)
-
-
-def dump_said(said: Said) -> bytes:
-    """As JSON."""
-    return _SAID.dump_json(said)
-
-
-def load_said(data: bytes) -> Said:
-    """From JSON.
-
-    Raises:
-        ValueError: it is none of this version's.
-    """
-    return _SAID.validate_json(data)
-
-
-def unknown() -> NotFound:
-    """What is said to a client whose session is not, or not any more, to be had."""
-    return NotFound(
-        "SESSION_UNKNOWN",
-        "no session can be resumed with this token: it is over for more than a minute, or never was; start a new one",
-        resource_type="session",
-        resource_name="",
-    )
-
-
-def moved(session_id: str) -> Conflict:
-    """What is said on a stream whose session somebody resumed."""
-    return Conflict(
-        "SESSION_MOVED",
-        "the session was resumed on another stream",
-        resource_type="session",
-        resource_name=session_id,
-    )
-
-
-class StoreDown(Exception):
-    """The store does not answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A session that was resumed."""
-
-    epoch: int
-    """Of the one who resumed it."""
-    snapshot: Snapshot
-    finals: tuple[Said, ...]
-    """The last `KEPT` events that commit text for good."""
-
-
-class SessionStore(Protocol):
-    """Keeps snapshots by resume token, for a minute after they were last saved or touched.
-
-    Each stream of a session has an epoch. One with an older epoch than the newest cannot write any more.
-    """
-
-    @property
-    def ttl_s(self) -> float:
-        """How long a snapshot is kept."""
-        ...
-
-    async def save(self, token: str, epoch: int, snapshot: Snapshot, finals: Sequence[Said]) -> None:
-        """Keeps a snapshot, and final events behind those that are kept already.
-
-        Raises:
-            Conflict: SESSION_MOVED, somebody resumed the session.
-            StoreDown: whether it is kept is not known.
-        """
-        ...
-
-    async def touch(self, token: str, epoch: int) -> None:
-        """Keeps what is kept for another minute.
-
-        Raises:
-            Conflict, StoreDown: as `save`.
-        """
-        ...
-
-    async def claim(self, token: str) -> Kept:
-        """Takes a session over: from now on its writers so far cannot write any more.
-
-        Raises:
-            NotFound: SESSION_UNKNOWN.
-            StoreDown: whether it was taken over is not known.
-        """
-        ...
+SessionStore: TypeAlias = ValkeySessionStore[Snapshot, Said]
+"""Keeps snapshots by resume token, for a minute after they were last saved or touched."""

@@ -16,10 +16,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, ResponseError
 
-from trunkline_features.online import StoreDown
 from trunkline_hop.breaker import REFUSED, Breaker
 from trunkline_hop.client_settings import ClientSettings
 from trunkline_hop.context import current
+from trunkline_hop.errors import Unavailable
 from trunkline_hop.telemetry import span
 
 _NO_ANSWER = (
@@ -42,6 +42,24 @@ _BREAKER = ClientSettings(breaker_failures=3, breaker_open_s=1.0)
 """A store that is gone is asked once a second, so that it serves again soon after it is back."""
 
 
+class StoreDown(Exception):
+    """The store gave no answer.
+
+    Args:
+        what: what it is to its users, such as `feature store`.
+        retry_after: when it is asked again.
+    """
+
+    def __init__(self, what: str, retry_after: timedelta) -> None:
+        super().__init__(f"the {what} does not answer")
+        self.what = what
+        self.retry_after = retry_after
+
+    def unavailable(self) -> Unavailable:
+        """What a caller gets who cannot be answered without the store."""
+        return Unavailable("STORE_UNREACHABLE", str(self), retry_after=self.retry_after)
+
+
 class Script:
     """A Lua script, sent once and called by its digest after that."""
 
@@ -50,7 +68,7 @@ class Script:
         self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 
-class RedisStore:
+class Store:
     """A pool of connections to one server. An async context manager.
 
     A command runs in a task of its own: when its caller is cancelled, nobody takes the reply, but it is
@@ -59,10 +77,12 @@ class RedisStore:
 
     Args:
         url: `redis://`, `rediss://` or `unix://`.
+        what: what it is to its users, for errors: `feature store`.
         connections: most that are open at once; further commands wait for one within their timeout.
     """
 
-    def __init__(self, url: str, *, connections: int = 64) -> None:
+    def __init__(self, url: str, *, what: str = "store", connections: int = 64) -> None:
+        self._what = what
         self._pool = BlockingConnectionPool.from_url(
             url,
             max_connections=connections,
@@ -108,7 +128,7 @@ class RedisStore:
             timeout_s = min(timeout_s, (context.deadline - time.monotonic()) * _DEADLINE_SHARE)
         permit = self._breaker.admit(time.monotonic())
         if permit == REFUSED:
-            raise StoreDown(timedelta(seconds=self._breaker.retry_in(time.monotonic())))
+            raise StoreDown(self._what, timedelta(seconds=self._breaker.retry_in(time.monotonic())))
         task = asyncio.create_task(self._run(arguments, timeout_s, permit))
         self._running.add(task)
         task.add_done_callback(self._ended)
@@ -137,7 +157,7 @@ class RedisStore:
                 self._breaker.returned(permit)
             else:
                 self._breaker.failed(permit, time.monotonic())
-            raise StoreDown(timedelta(seconds=_BREAKER.breaker_open_s)) from error
+            raise StoreDown(self._what, timedelta(seconds=_BREAKER.breaker_open_s)) from error
         except ResponseError:
             self._breaker.succeeded(permit, time.monotonic())
             raise
