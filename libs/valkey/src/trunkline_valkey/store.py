@@ -15,6 +15,7 @@ from redis.asyncio.connection import BlockingConnectionPool, Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, ResponseError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from trunkline_hop.breaker import REFUSED, Breaker
 from trunkline_hop.client_settings import ClientSettings
@@ -90,6 +91,8 @@ class Store:
             socket_timeout=None,
             socket_connect_timeout=None,
             retry=Retry(NoBackoff(), 0),
+            # With them, the pool takes a connection that the server closed for one with a notification on it.
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),
             decode_responses=False,
         )
         self._breaker = Breaker(_BREAKER)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import signal
 from datetime import timedelta
 
@@ -11,10 +10,9 @@ import pytest
 from trunkline_features.catalog import Mutation
 from trunkline_features.columns import Status
 from trunkline_features.views import FeatureView, Field, FieldType
-from trunkline_hop.context import Context, current
 from trunkline_hop.errors import NotFound, Unavailable
 from trunkline_local.embedded import Valkey
-from trunkline_valkey import Script, Store, StoreDown
+from trunkline_valkey import Store, StoreDown
 
 AMOUNT = Field("amount", FieldType.FLOAT64, 9.5)
 PLAIN = Field("plain", FieldType.INT64)
@@ -25,46 +23,6 @@ async def own(tmp_path):
     """A server that a test may stop and kill."""
     async with Valkey(tmp_path / "valkey", persistent=True) as server:
         yield server
-
-
-async def test_a_cancelled_command_never_hands_its_reply_to_anybody(valkey, until):
-    """Commands are cancelled, and time out, at random points on few connections; every other one gets its own."""
-    chance = random.Random(7)
-    async with Store(valkey.url, connections=3) as store:
-        for number in range(50):
-            await store.command("SET", f"own:{number}", str(number), timeout_s=5)
-        before = len(asyncio.all_tasks())
-        answered = 0
-        for _ in range(25):
-            numbers = [chance.randrange(50) for _ in range(60)]
-            tasks = [
-                asyncio.create_task(
-                    store.command("GET", f"own:{number}", timeout_s=chance.choice([0.0005, 0.002, 0.09]))
-                )
-                for number in numbers
-            ]
-            for task in tasks:
-                if chance.random() < 0.5:
-                    asyncio.get_running_loop().call_later(chance.random() * 0.006, task.cancel)
-            for number, reply in zip(
-                numbers, await asyncio.gather(*tasks, return_exceptions=True), strict=True
-            ):
-                if isinstance(reply, bytes):
-                    answered += 1
-                    assert reply == str(number).encode()
-                else:
-                    assert isinstance(reply, asyncio.CancelledError | StoreDown)
-        assert answered > 50
-
-        async def idle() -> bool:
-            return store.pending == 0
-
-        await until(idle)
-        assert len(asyncio.all_tasks()) == before
-        for number in range(50):
-            assert await store.command("GET", f"own:{number}", timeout_s=5) == str(number).encode()
-        listed = (await store.command("CLIENT", "LIST", timeout_s=5)).decode()
-        assert sum("cmd=get" in line or "cmd=client" in line for line in listed.splitlines()) <= 3
 
 
 async def test_a_cancelled_reader_leaves_no_command_and_no_connection_behind(features, clock, until):
@@ -85,14 +43,6 @@ async def test_a_cancelled_reader_leaves_no_command_and_no_connection_behind(fea
         return features.store.pending == 0
 
     await until(idle)
-
-
-async def test_a_script_the_server_has_forgotten_is_sent_again(valkey):
-    script = Script("return {KEYS[1], ARGV[1]}")
-    async with Store(valkey.url) as store:
-        for _ in range(2):
-            await store.command("SCRIPT", "FLUSH", timeout_s=5)
-            assert await store.script(script, ["k"], ["a"], timeout_s=5) == [b"k", b"a"]
 
 
 async def test_a_read_without_the_store_answers_defaults_and_says_so(own, replica_of, clock):
@@ -162,23 +112,6 @@ async def test_a_hung_store_costs_a_few_calls_their_wait_and_the_rest_nothing(ow
         for _ in range(20):
             tables = await asyncio.gather(*(features.read([each], "v:amount") for each in "1212"))
             assert [table.columns[0].values[0] for table in tables] == [1.0, 2.0, 1.0, 2.0]
-
-
-async def test_an_impatient_caller_neither_waits_past_its_deadline_nor_opens_the_breaker(own):
-    async with Store(own.url) as store:
-        await store.command("PING", timeout_s=5)
-        os.kill(own.pid, signal.SIGSTOP)
-        try:
-            loop = asyncio.get_running_loop()
-            for _ in range(5):
-                token = current.set(Context(deadline=loop.time() + 0.02))
-                async with asyncio.timeout(5):
-                    with pytest.raises(StoreDown):
-                        await store.command("PING", timeout_s=60)
-                current.reset(token)
-        finally:
-            os.kill(own.pid, signal.SIGCONT)
-        assert await store.command("PING", timeout_s=5) == b"PONG"
 
 
 async def test_an_unknown_view_is_unknown_only_when_the_store_says_so(own, replica_of):
