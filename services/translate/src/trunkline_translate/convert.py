@@ -152,22 +152,25 @@ def conversation(message: pb.ConverseConfig) -> ConversationConfig:
     """
     return ConversationConfig(
         options=options(message.options, "config.options"),
-        pause_s=_seconds(message, "pause", PAUSE_S),
+        pause_s=_seconds(message.pause if message.HasField("pause") else None, "config.pause", PAUSE_S),
         longest=message.max_sentence_length or LONGEST,
-        sentence_timeout_s=_seconds(message, "sentence_timeout", SENTENCE_TIMEOUT_S),
+        sentence_timeout_s=_seconds(
+            message.sentence_timeout if message.HasField("sentence_timeout") else None,
+            "config.sentence_timeout",
+            SENTENCE_TIMEOUT_S,
+        ),
         final_only=message.final_only,
     )
 
 
-def _seconds(message: pb.ConverseConfig, field: str, bounds: tuple[float, float, float]) -> float:
+def _seconds(duration: Duration | None, field: str, bounds: tuple[float, float, float]) -> float:
     least, default, most = bounds
-    if not message.HasField(field):
+    if duration is None:
         return default
-    duration: Duration = getattr(message, field)
     # Read as it came: protobuf's own conversion refuses what is out of range without saying which field it was.
     seconds = duration.seconds + duration.nanos / 1e9
     if not least <= seconds <= most:
-        raise BadRequest.field(f"config.{field}", f"must be {least:g} to {most:g} s")
+        raise BadRequest.field(field, f"must be {least:g} to {most:g} s")
     return seconds
 
 

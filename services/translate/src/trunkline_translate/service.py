@@ -16,6 +16,7 @@ from trunkline_translate.conversation import Conversation
 from trunkline_translate.conversations import Conversations
 from trunkline_translate.detect import Detector
 from trunkline_translate.engine import Identity
+from trunkline_translate.language import base
 from trunkline_translate.texts import Texts, TranslatedText
 from trunkline_translate.translation import Translated
 
@@ -122,7 +123,7 @@ async def _hear(conversation: Conversation, requests: AsyncIterator[pb.ConverseR
                 await conversation.segment(
                     segment.text,
                     segment.segment_id,
-                    language=convert.base(segment.language_code),
+                    language=base(segment.language_code),
                     end_of_utterance=segment.end_of_utterance,
                 )
             case "flush":
