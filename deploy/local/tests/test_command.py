@@ -20,7 +20,9 @@ from trunkline_local.embedded import free_port
 run = CliRunner().invoke
 
 
-@pytest.mark.parametrize("command", ["up", "down", "status", "logs", "trace", "transcribe", "demo"])
+@pytest.mark.parametrize(
+    "command", ["up", "down", "status", "logs", "trace", "transcribe", "translate", "demo"]
+)
 def test_every_command_says_what_it_is_for(command):
     assert command in run(app, ["--help"]).output
     answer = run(app, [command, "--help"])

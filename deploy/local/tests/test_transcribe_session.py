@@ -12,13 +12,13 @@ from scripted_speech import RATE_HZ, Said, duration, serving
 from trunkline.speech.v1 import speech_pb2 as pb
 from trunkline.speech.v1.speech_pb2_grpc import SpeechServiceStub
 from trunkline_hop.errors import Internal, Overloaded
+from trunkline_local.door import open_channel
 from trunkline_local.transcribe_audio import NoAudio
 from trunkline_local.transcribe_session import (
     PATIENCE_S,
     Session,
     SessionLost,
     Tape,
-    open_channel,
     samples,
     seconds,
 )

@@ -19,6 +19,7 @@ from trunkline_local.state import AlreadyRunning, DataDirectory, SuiteState
 from trunkline_local.suite import PORT_BASE, SAMPLE_RATIO, Options, WrongOptions
 from trunkline_local.supervisor import SuiteFailed
 from trunkline_local.transcribe import transcribe
+from trunkline_local.translate import translate
 from trunkline_local.waterfall import waterfall
 
 COMMANDS = "trunkline.commands"
@@ -34,7 +35,7 @@ app = typer.Typer(
 
     Start with [bold]trunkline demo[/] to see it work, or [bold]trunkline up --detach[/] to keep it running;
     then [bold]status[/], [bold]logs[/] and [bold]trace[/] look into it and [bold]down[/] ends it.
-    [bold]transcribe[/] uses it: speech to text, live or from a file.""",
+    [bold]transcribe[/] and [bold]translate[/] use it: speech to text, and text to other languages.""",
 )
 console = Console(highlight=False)
 
@@ -206,6 +207,7 @@ def trace(
 
 
 app.command()(transcribe)
+app.command()(translate)
 
 
 @app.command()

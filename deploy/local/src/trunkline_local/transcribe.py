@@ -19,9 +19,17 @@ from rich.markup import escape
 from trunkline.speech.v1 import speech_pb2 as pb
 from trunkline.speech.v1.speech_pb2_grpc import SpeechServiceStub
 from trunkline_hop.client_settings import MESSAGE_BYTES
-from trunkline_hop.errors import BadRequest, Fault, Unavailable, Unimplemented
-from trunkline_local.state import DataDirectory
-from trunkline_local.suite import PORT_BASE
+from trunkline_hop.errors import BadRequest, Fault
+from trunkline_local.door import (
+    FAILURE,
+    NOBODY,
+    NobodyThere,
+    complain,
+    fault_of,
+    gateway_of,
+    open_channel,
+    somebody_at,
+)
 from trunkline_local.transcribe_audio import (
     FAST_PIECE_S,
     LIVE_PIECE_S,
@@ -33,15 +41,13 @@ from trunkline_local.transcribe_audio import (
     until_stopped,
 )
 from trunkline_local.transcribe_cues import Format
-from trunkline_local.transcribe_session import Session, SessionLost, fault_of, open_channel
+from trunkline_local.transcribe_session import Session, SessionLost
 from trunkline_local.transcribe_views import CuesView, JsonView, LinesView, TerminalView, View
 
 OPTIONS_BYTES = 64 * 1024
 """Room in a message for what is not audio."""
 TIMEOUT_S = 600.0
 """What the contract allows a recording at most."""
-FAILURE, NOBODY = 1, 3
-"""Exit statuses."""
 
 
 class Task(Enum):
@@ -78,10 +84,6 @@ class Source:
             and not self.live
             and self.file.stat().st_size <= MESSAGE_BYTES - OPTIONS_BYTES
         )
-
-
-class NobodyThere(RuntimeError):
-    """There is nothing to talk to. The message says what to do."""
 
 
 def transcribe(
@@ -176,8 +178,7 @@ def transcribe(
         hints=[hint.strip() for text in hints or () for hint in text.split(",") if hint.strip()],
     )
     chosen = pb.Preset.Value(f"PRESET_{preset.name}") if preset is not None else pb.PRESET_UNSPECIFIED
-    state = DataDirectory(data_dir).running() if target is None else None
-    gateway = target or (state.gateway if state is not None else f"127.0.0.1:{PORT_BASE}")
+    gateway = gateway_of(data_dir, target)
     source = Source(file, device, live)
     try:
         with view:
@@ -206,28 +207,15 @@ async def hear(
         SessionLost: the server went away, and no other came.
         Fault: the server refused it.
     """
-    async with open_channel(target) as channel:
-        stub = SpeechServiceStub(channel)
-        try:
+    with somebody_at(target, "speech", "speech"):
+        async with open_channel(target) as channel:
+            stub = SpeechServiceStub(channel)
             if (
                 source.file is None
                 or not source.whole
                 or not await _recognize(stub, source.file, options, view)
             ):
                 await _stream(stub, source, options, preset, view, notes)
-        except Unimplemented as fault:
-            raise NobodyThere(
-                f"{target} has no speech service; a suite has one when a speech model lies in models/"
-            ) from fault
-        except Unavailable as fault:
-            remedy = (
-                "`trunkline status` says why"
-                if fault.details  # somebody of the suite answered that nobody is behind
-                else "start the suite with `trunkline up --detach`, or name a gateway with --target"
-            )
-            raise NobodyThere(
-                f"nothing answers at {target}{f': {fault.message}' if fault.details else ''}; {remedy}"
-            ) from fault
 
 
 async def _recognize(stub: Any, file: Path, options: pb.RecognitionOptions, view: View) -> bool:
@@ -292,5 +280,5 @@ def _write(text: str) -> None:
 
 
 def _fail(notes: Console, reason: str, status: int) -> typer.Exit:
-    notes.print(f"[bold red]trunkline:[/] {escape(reason)}", soft_wrap=True)
+    complain(notes, reason)
     return typer.Exit(status)

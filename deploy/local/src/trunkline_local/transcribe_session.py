@@ -10,9 +10,8 @@ import grpc.aio
 from google.protobuf.duration_pb2 import Duration
 
 from trunkline.speech.v1 import speech_pb2 as pb
-from trunkline_hop.client_settings import MESSAGE_BYTES
 from trunkline_hop.errors import Cancelled, Fault, Overloaded, Unavailable
-from trunkline_hop.status import from_rpc
+from trunkline_local.door import StreamLost, fault_of
 from trunkline_local.transcribe_audio import RATE_HZ, SAMPLE_BYTES
 
 PATIENCE_S = 55.0
@@ -25,16 +24,9 @@ PIECE_BYTES = 64 * 1024
 AHEAD_S = 60.0
 """Audio that is decoded before it can be sent."""
 
-_LOST = ("Internal error from Core", "Stream removed")
-"""What the transport itself says of a stream that it gave up."""
-
 
 class SessionLost(RuntimeError):
     """The stream broke, and the session could not be taken up again. The message says what is complete."""
-
-
-class StreamLost(Unavailable):
-    """The transport gave a stream up while a message was on its way, and with it whatever the server had said."""
 
 
 class Tape:
@@ -239,26 +231,6 @@ class Session:
         return (
             f"the session could not go on: {why}. The transcript is complete up to {self._position_s:.1f} s"
         )
-
-
-def open_channel(target: str) -> grpc.aio.Channel:
-    """A channel to a gateway, which does what else a hop does."""
-    options = [
-        ("grpc.max_send_message_length", MESSAGE_BYTES),
-        ("grpc.max_receive_message_length", MESSAGE_BYTES),
-        ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 1000),
-    ]
-    return grpc.aio.insecure_channel(target, options)
-
-
-def fault_of(error: grpc.aio.AioRpcError) -> Fault:
-    """What a call ended with, in the suite's words."""
-    fault = from_rpc(error.code(), error.details(), tuple(error.trailing_metadata() or ()))
-    if fault.details is None and fault.message.startswith(_LOST):
-        return StreamLost("UNREACHABLE", "the connection broke")
-    return fault
 
 
 def seconds(duration: Duration) -> float:

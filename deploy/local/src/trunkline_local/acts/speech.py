@@ -20,9 +20,10 @@ from trunkline.speech.v1 import speech_pb2 as pb
 from trunkline.speech.v1.speech_pb2_grpc import SpeechServiceStub
 from trunkline_hop.errors import Fault
 from trunkline_local.demo import ActFailed, Stage
+from trunkline_local.door import fault_of, open_channel
 from trunkline_local.state import ProcessState
 from trunkline_local.transcribe_audio import LIVE_PIECE_S, RATE_HZ, SAMPLE_BYTES, Recording, paced
-from trunkline_local.transcribe_session import Session, SessionLost, fault_of, open_channel, seconds
+from trunkline_local.transcribe_session import Session, SessionLost, seconds
 from trunkline_phrases import Language, spoken
 from trunkline_whisper_micro.samples import Sample, load
 
