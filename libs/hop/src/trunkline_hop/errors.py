@@ -3,7 +3,7 @@
     Fault                code                 reasons
       BadRequest         INVALID_ARGUMENT     MALFORMED_REQUEST, FIELD_INVALID, AUDIO_FORMAT_UNKNOWN,
                                               AUDIO_UNDECODABLE, AUDIO_TOO_LONG, LANGUAGE_UNSUPPORTED,
-                                              TASK_UNSUPPORTED
+                                              LANGUAGE_UNDETECTED, TASK_UNSUPPORTED, TEXT_TOO_LONG
       NotFound           NOT_FOUND            MODEL_UNKNOWN, VERSION_UNKNOWN, ARTIFACT_UNKNOWN, VIEW_UNKNOWN,
                                               FEATURE_UNKNOWN, ENTITY_TYPE_UNKNOWN, INDEX_UNKNOWN,
                                               SNAPSHOT_UNKNOWN, SESSION_UNKNOWN
@@ -12,7 +12,8 @@
       NotAllowed         FAILED_PRECONDITION  STAGE_POLICY, CHECKSUM_MISMATCH, MODEL_REFUSED, MODEL_TASK,
                                               NOT_SERVING, SNAPSHOT_NOT_READY
       Unavailable        UNAVAILABLE          LOADING, DRAINING, BREAKER_OPEN, UNREACHABLE, STORE_UNREACHABLE,
-                                              NOT_WRITER, DEVICE_LOST
+                                              NOT_WRITER, DEVICE_LOST, NO_ENGINE, ENGINE_FAILED,
+                                              TRANSLATION_REJECTED
       Overloaded         RESOURCE_EXHAUSTED   SHED, QUOTA, TOO_LARGE
       TooLate            DEADLINE_EXCEEDED    DEADLINE_UNMEETABLE, EXPIRED_IN_QUEUE, DEADLINE_EXCEEDED, IDLE
       Cancelled          CANCELLED            CANCELLED
