@@ -80,9 +80,9 @@ class Link:
             return self.engine.error or self._silent
         return "" if self.up else f"it failed several times in a row: {self._failure}"
 
-    def retry_in(self) -> float:
-        """Seconds until it may be asked again, as far as its breaker knows."""
-        return self._breaker.retry_in(self._now())
+    def retry_in(self, probe_s: float) -> float:
+        """Seconds until it may be asked again, when it is probed every so many seconds."""
+        return probe_s if self._silent else self._breaker.retry_in(self._now())
 
     def enter(self) -> int:
         """A permit for one sentence, or REFUSED. It goes back with the outcome."""
@@ -92,9 +92,12 @@ class Link:
         """It said something."""
         self._alive_at = self._now()
 
+    def heard_since(self, time_s: float) -> bool:
+        """True when it said something to anybody at or after a time on the clock."""
+        return self._alive_at >= time_s
+
     def succeeded(self, permit: int) -> None:
         """The sentence was translated."""
-        self.heard()
         self._breaker.succeeded(permit, self._now())
 
     def failed(self, permit: int, why: str) -> None:
@@ -202,10 +205,18 @@ class Chain:
         """
         links = self._named(model) if model else self._links
         # What an engine that never answered would translate is not known.
-        found = [link for link in links if not link.engine.directions or direction in link.engine.directions]
+        found = [
+            link
+            for link in links
+            if direction in link.engine.directions or not (link.engine.directions or link.up)
+        ]
         if not found and links:
             raise _unsupported(direction, links)
         return found
+
+    def retry_in(self, links: Sequence[Link]) -> float:
+        """Seconds until one of them may be up again."""
+        return min((link.retry_in(self._probe_s) for link in links), default=self._probe_s)
 
     def refresh(self) -> None:
         """Probes the engines now: something happened that they would tell."""

@@ -99,6 +99,11 @@ def without_placeholders(text: str) -> str:
     return _PLACEHOLDERS.sub("", text)
 
 
+def one_placeholder(text: str) -> str:
+    """The text with the same placeholder wherever there is one."""
+    return _PLACEHOLDERS.sub(chr(FIRST), text)
+
+
 class Unmasker:
     """Puts the phrases back into an answer, piece by piece."""
 

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from trunkline_hop.errors import Fault
-from trunkline_translate.engine import Priority
+from trunkline_translate.detect import Detected
+from trunkline_translate.engine import Exchange, Priority
+from trunkline_translate.sentences import Span
 from trunkline_translate.translation import Options, Outcome, Task, Translated
+from trunkline_translate.translator import NOBODY
+
+_CONTEXT: Final = 3
+"""Sentences before, that an engine gets to see with one."""
+_TELLING: Final = 2000
+"""Characters that tell a text's language as well as all of them."""
 
 
-class Span(Protocol):
-    """Where a sentence is in a text."""
-
-    @property
-    def start(self) -> int:
-        """Of its first character."""
-        ...
-
-    @property
-    def end(self) -> int:
-        """Behind its last character."""
-        ...
-
-
-class Detected(Protocol):
-    """A language that a text may be in."""
-
-    @property
-    def code(self) -> str:
-        """ISO 639-1."""
-        ...
-
-
-class Detector(Protocol):
-    """Tells languages apart."""
+class Detects(Protocol):
+    """Tells languages apart: `detect.Detector`."""
 
     def detect(self, text: str) -> Sequence[Detected]:
         """The most likely first; empty when nothing tells."""
@@ -97,7 +85,7 @@ class Texts:
         self,
         translator: Translates,
         split: Callable[[str, str], Sequence[Span]],
-        detector: Detector,
+        detector: Detects,
         *,
         at_once: int = 8,
     ) -> None:
@@ -120,8 +108,19 @@ class Texts:
         Raises:
             Fault: as `Translator.translate`.
         """
-        raise RuntimeError("in the making")
-        yield
+        source = options.source or self._language(text)
+        context: deque[Exchange] = deque(maxlen=_CONTEXT)
+        place = 0
+        for number, span in enumerate(self._split(text, source), 1):
+            sentence, separator = text[span.start : span.end], text[place : span.start]
+            place = span.end
+            task = Task(sentence, options, source, tuple(context), priority, due)
+            async with aclosing(self._translator.translate(task)) as outcomes:
+                async for outcome in outcomes:
+                    yield TextEvent(number, separator, sentence, outcome)
+                    separator = ""
+                    if isinstance(outcome, Translated) and outcome.made_by != NOBODY:
+                        context.append(Exchange(sentence, outcome.text))
 
     async def whole(
         self, text: str, options: Options, *, priority: Priority = Priority.DEFAULT, due: float = float("inf")
@@ -131,7 +130,20 @@ class Texts:
         Raises:
             Fault: as `Translator.translate`.
         """
-        raise RuntimeError("in the making")
+        sentences: list[TranslatedSentence] = []
+        pieces: list[str] = []
+        place, separator = 0, ""
+        async with aclosing(self.stream(text, options, priority=priority, due=due)) as events:
+            async for event in events:
+                separator += event.separator
+                if isinstance(event.outcome, Translated):
+                    sentences.append(
+                        TranslatedSentence(event.sentence_id, separator, event.source_text, event.outcome)
+                    )
+                    pieces += (separator, event.outcome.text)
+                    place += len(separator) + len(event.source_text)
+                    separator = ""
+        return TranslatedText("".join([*pieces, text[place:]]), tuple(sentences))
 
     async def several(
         self,
@@ -146,4 +158,28 @@ class Texts:
         Raises:
             Fault: of the first text, when all of them failed.
         """
-        raise RuntimeError("in the making")
+        at_once = asyncio.Semaphore(self._at_once)
+
+        async def one(text: str) -> TranslatedText | Fault:
+            async with at_once:
+                try:
+                    return await self.whole(text, options, priority=priority, due=due)
+                except Fault as fault:
+                    return fault
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(one(text)) for text in texts]
+        except ExceptionGroup as group:
+            # The others were only cancelled because of the first.
+            raise group.exceptions[0] from None
+        became = [task.result() for task in running]
+        if became and all(isinstance(each, Fault) for each in became):
+            first = became[0]
+            assert isinstance(first, Fault)
+            raise first
+        return became
+
+    def _language(self, text: str) -> str:
+        detected = self._detector.detect(text[:_TELLING])
+        return detected[0].code if detected else ""

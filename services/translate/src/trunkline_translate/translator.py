@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from contextlib import aclosing
+from typing import Final, Protocol
 
+from trunkline_hop.breaker import REFUSED
+from trunkline_hop.errors import BadRequest, FieldViolation, TooLate
+from trunkline_translate.attempt import Attempt, Left, Patience, Why, too_late
 from trunkline_translate.chain import Chain
-from trunkline_translate.engine import FinishReason
+from trunkline_translate.checks import Finding
+from trunkline_translate.engine import FinishReason, Identity
 from trunkline_translate.language import Direction
+from trunkline_translate.masking import Masked, mask, one_placeholder, without_placeholders
 from trunkline_translate.meters import Meters
 from trunkline_translate.translation import Outcome, Partial, Task, Translated
+from trunkline_translate.work import PLACEHOLDERS, Work
 
-
-class Finding(Protocol):
-    """What is wrong with an answer."""
-
-    @property
-    def name(self) -> str:
-        """Of the check."""
-        ...
-
-    @property
-    def hard(self) -> bool:
-        """True when the answer must not be given."""
-        ...
+ALREADY_TARGET_LANGUAGE: Final = "already_target_language"
+"""Degradation: there was nothing to translate."""
+NOBODY: Final = Identity("none", "engines/none")
+"""Made what needed no engine."""
 
 
 class Checks(Protocol):
     """Looks at answers."""
 
-    def find(
-        self, source: str, target: str, direction: Direction, finish_reason: FinishReason
-    ) -> Finding | None:
-        """What is wrong with a translation, if anything is."""
+    def find(self, source: str, answer: str, direction: Direction, *, finished: bool) -> Finding | None:
+        """The worst that is wrong with an answer, or None. Both texts have placeholders."""
         ...
 
 
@@ -74,5 +71,104 @@ class Translator:
             Overloaded: SHED, whoever is up has too much to do.
             TooLate: DEADLINE_UNMEETABLE, DEADLINE_EXCEEDED.
         """
-        raise RuntimeError("in the making")
-        yield Partial(1, "")
+        masked = mask(task.text, task.options.keep, task.options.glossary)
+        if (unchanged := _unchanged(task, masked)) is not None:
+            if unchanged.text:
+                yield Partial(unchanged.revision, unchanged.text)
+            yield unchanged
+            return
+        work = self._work(task, masked)
+        while (attempt := self._next(work)) is not None:
+            try:
+                async with aclosing(attempt.deltas()) as deltas:
+                    async for delta in deltas:
+                        yield work.partial(attempt, delta)
+                self._check(work, attempt)
+            except (Left, TooLate) as ended:
+                work.left(attempt, ended)
+                continue
+            yield _in_time(task, work.translated(attempt))
+            return
+        if work.spare is None:
+            raise work.fault(self._chain.retry_in(work.links))
+        if work.shown is not work.spare:
+            yield work.partial(work.spare, work.spare.text)
+        yield _in_time(task, work.translated(work.spare))
+
+    def _work(self, task: Task, masked: Masked) -> Work:
+        if not task.source:
+            wanted = "expected the language of the text, because nothing in it tells"
+            raise BadRequest(
+                f"options.source_language_code: {wanted}",
+                [FieldViolation("options.source_language_code", wanted)],
+                reason="LANGUAGE_UNDETECTED",
+            )
+        direction = Direction(task.source, task.options.target)
+        links = self._chain.candidates(direction, task.options.model)
+        if _now() >= task.due:
+            raise TooLate("DEADLINE_UNMEETABLE", "the sentence was wanted before it could be begun")
+        return Work(task, direction, masked, links, self._meters)
+
+    def _next(self, work: Work) -> Attempt | None:
+        """The next try; None when there is none left."""
+        while (turn := work.next()) is not None:
+            permit = turn.link.enter()
+            if permit != REFUSED:
+                break
+            work.skipped(turn.link)
+        else:
+            return None
+        work.begins(turn.link)
+        now, due = _now(), work.task.due
+        patience = Patience(
+            first_s=self._first_token_s,
+            next_s=self._stall_s,
+            # An answer that is there already must not come too late for the hope of a better one.
+            due=due if work.spare is None else now + (due - now) / 2,
+            spares=work.others_up(turn.link),
+        )
+        return Attempt(turn, permit, work.masked, work.task.options.model, patience, self._meters)
+
+    def _check(self, work: Work, attempt: Attempt) -> None:
+        """Raises Left when there is something wrong with the answer."""
+        source, answer = work.masked.text, attempt.heard
+        finished = attempt.completed.finish_reason is FinishReason.STOP
+        finding = None
+        if attempt.unmasker.intact:
+            # Which of two placeholders for the same phrase stands where makes no difference.
+            source, answer = one_placeholder(source), one_placeholder(answer)
+        else:
+            source, answer = without_placeholders(source), without_placeholders(answer)
+            # Where an answer was cut, phrases may be behind the cut.
+            finding = PLACEHOLDERS if finished else None
+        if answer.strip() or not attempt.text:
+            finding = self._checks.find(source, answer, work.direction, finished=finished) or finding
+        if finding is not None:
+            self._meters.check_failed(attempt.turn.link.name, finding.name)
+            attempt.finding = finding
+            raise Left(Why.REJECTED, f"its answer failed the check {finding.name}")
+
+
+def _unchanged(task: Task, masked: Masked) -> Translated | None:
+    """The answer where there is nothing to translate."""
+    already = task.source == task.options.target
+    if masked.translatable and not already:
+        return None
+    return Translated(
+        text=task.text if already else masked.restored(),
+        source=task.source,
+        target=task.options.target,
+        revision=1,
+        made_by=NOBODY,
+        degradations=(ALREADY_TARGET_LANGUAGE,) if already else (),
+    )
+
+
+def _in_time(task: Task, translated: Translated) -> Translated:
+    if _now() >= task.due:
+        raise too_late()
+    return translated
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
