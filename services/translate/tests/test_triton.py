@@ -58,7 +58,7 @@ async def whole(made: TritonEngine, ask: Ask) -> tuple[str, Done]:
 async def becomes(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(BOUND_S):
         while not true():
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0)
 
 
 def ask(text: str = "Where is the station?") -> Ask:
@@ -219,7 +219,7 @@ async def test_closing_a_translation_cancels_it_on_the_server() -> None:
     async def endless(server: Triton, asked: Asked) -> AsyncIterator[Response]:
         while True:
             yield said("otra vez ", final=False)
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
 
     async with Triton(endless) as server, engine(server) as made:
         pieces = made.translate(ask())
@@ -400,7 +400,7 @@ async def test_a_server_that_dies_midway_fails_the_sentence_and_is_back_when_it_
                 try:
                     await made.probe()
                 except EngineFailed:
-                    await asyncio.sleep(0.02)  # between probes, as the chain does
+                    await asyncio.sleep(0)
         assert (await whole(made, ask()))[0] == "".join(WORDS)
 
 
