@@ -117,6 +117,7 @@ async def test_a_line_is_translated_and_out_before_the_next_one_comes(translator
             process.stdin.write(f"{word}\n".encode())
             await process.stdin.drain()
             assert await process.stdout.readline() == f"{word.upper()}\n".encode()
+        process.stdin.close()
         _, err = await process.communicate()
     assert (process.returncode, err) == (0, b"")
 

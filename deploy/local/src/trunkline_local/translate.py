@@ -35,6 +35,8 @@ from trunkline_local.translate_text import Growing, translated
 from trunkline_local.translate_views import JsonView, LinesView, TerminalView, View, json_line
 
 LIST_TIMEOUT_S = 10.0
+PIPE_WIDTH = 400
+"""Of a table that nobody looks at in a window."""
 REMEDIES = {
     "LANGUAGE_UNSUPPORTED": "`trunkline translate --languages` lists what there is",
     "LANGUAGE_UNDETECTED": "say which language it is with --from",
@@ -249,7 +251,9 @@ async def _list(gateway: str, as_json: bool) -> None:
         for pair in pairs:
             _write(json_line(pair))
     else:
-        Console(highlight=False).print(languages_table(pairs))
+        # A reason is one line where no window says how long a line is.
+        width = None if sys.stdout.isatty() else PIPE_WIDTH
+        Console(width=width, highlight=False).print(languages_table(pairs))
 
 
 def languages_table(pairs: list[pb.LanguagePair]) -> Table:
