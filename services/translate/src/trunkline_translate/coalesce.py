@@ -7,10 +7,27 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
-from trunkline_translate.translation import Outcome, Partial, Translated
+from trunkline_translate.translation import Outcome, Partial, Task, Translated, Translates
 
 EVERY_S: Final = 0.02
 """A client that draws text gains nothing from more than 50 pieces a second, and each costs a message."""
+
+
+class Coalesced:
+    """A translator whose partials come so many at most.
+
+    Args:
+        translator: says them as they come.
+        every_s: least time between two of one sentence.
+    """
+
+    def __init__(self, translator: Translates, *, every_s: float = EVERY_S) -> None:
+        self._translator = translator
+        self._every_s = every_s
+
+    def translate(self, task: Task) -> AsyncGenerator[Outcome, None]:
+        """The translation of a sentence. See `Translator.translate`."""
+        return coalesced(self._translator.translate(task), every_s=self._every_s)
 
 
 async def coalesced(

@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
-from redis.asyncio.connection import parse_url
 
 from trunkline_hop.resolver import Target
 from trunkline_hop.settings import ServiceSettings
 from trunkline_translate.language import Direction
 from trunkline_translate.prompts import Style
+from trunkline_valkey import is_address
 
-_LANGUAGES: Final = r"^[a-z]{2}( *, *[a-z]{2})+$"
+_LANGUAGES: Final = r"^([a-z]{2}( *, *[a-z]{2})+)?$"
 _PROMPT: Final = f"^({'|'.join(style.value for style in Style)})$"
 
 
@@ -39,6 +39,8 @@ class Settings(ServiceSettings):
     max_conversations: int = Field(default=256, ge=1)
     """Live conversations at once."""
 
+    languages: str = Field(default="en,es,de,fr", pattern=r"^[a-z]{2}( *, *[a-z]{2})+$")
+    """Languages that are told apart where a text does not say its own."""
     triton: str = ""
     """`host:port` of a Triton server's gRPC endpoint; empty: none."""
     triton_model: str = "translator"
@@ -47,8 +49,8 @@ class Settings(ServiceSettings):
     """Directory with the model's tokenizer files: its chat template makes the prompt. Needed with `triton`."""
     triton_prompt: str = Field(default=Style.INSTRUCT.value, pattern=_PROMPT)
     """What the model is asked: `instruct`, in words, or `codes`, as models/phrase-translator was trained."""
-    triton_languages: str = Field(default="en,es,de,fr", pattern=_LANGUAGES)
-    """Languages it translates between, every one into every other."""
+    triton_languages: str = Field(default="", pattern=_LANGUAGES)
+    """Languages it translates between, every one into every other; empty: `languages`."""
 
     vllm: str = ""
     """Base URL of an OpenAI-compatible server, such as `http://127.0.0.1:8000/v1`; empty: none."""
@@ -60,7 +62,7 @@ class Settings(ServiceSettings):
     """Directory of a model that vLLM runs in this process, which needs the extra `vllm`; instead of `vllm`."""
     vllm_prompt: str = Field(default=Style.INSTRUCT.value, pattern=_PROMPT)
     """As `triton_prompt`."""
-    vllm_languages: str = Field(default="en,es,de,fr", pattern=_LANGUAGES)
+    vllm_languages: str = Field(default="", pattern=_LANGUAGES)
     """As `triton_languages`."""
 
     models: str = Field(
@@ -105,14 +107,8 @@ class Settings(ServiceSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, value: str) -> str:
-        try:
-            if value:
-                parse_url(value)
-        except ValueError:
-            # Not redis-py's own words: they may quote the value, and a password with it.
-            raise PydanticCustomError(
-                "url", "expected redis://, rediss:// or unix:// and an address"
-            ) from None
+        if value and not is_address(value):
+            raise PydanticCustomError("url", "expected redis://, rediss:// or unix:// and an address")
         return value
 
     @field_validator("triton")
@@ -157,8 +153,27 @@ class Settings(ServiceSettings):
         """The devices, each once."""
         return tuple(dict.fromkeys(name.strip().upper() for name in self.devices.split(",")))
 
+    @property
+    def language_codes(self) -> tuple[str, ...]:
+        """The languages, each once."""
+        return _codes(self.languages)
 
-def directions(languages: str) -> tuple[Direction, ...]:
-    """Every one of these languages, separated by commas, into every other."""
-    codes = tuple(dict.fromkeys(code.strip() for code in languages.split(",")))
+    @property
+    def triton_directions(self) -> tuple[Direction, ...]:
+        """What Triton's model translates."""
+        return _directions(self.triton_languages or self.languages)
+
+    @property
+    def vllm_directions(self) -> tuple[Direction, ...]:
+        """What vLLM's model translates."""
+        return _directions(self.vllm_languages or self.languages)
+
+
+def _codes(languages: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(code.strip() for code in languages.split(",")))
+
+
+def _directions(languages: str) -> tuple[Direction, ...]:
+    """Every one of these languages into every other."""
+    codes = _codes(languages)
     return tuple(Direction(source, target) for source in codes for target in codes if source != target)

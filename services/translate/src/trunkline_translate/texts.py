@@ -13,7 +13,7 @@ from trunkline_hop.errors import Fault
 from trunkline_translate.detect import Detected
 from trunkline_translate.engine import Exchange, Priority
 from trunkline_translate.sentences import Span
-from trunkline_translate.translation import Options, Outcome, Task, Translated
+from trunkline_translate.translation import Options, Outcome, Task, Translated, Translates
 from trunkline_translate.translator import NOBODY
 
 _CONTEXT: Final = 3
@@ -27,14 +27,6 @@ class Detects(Protocol):
 
     def detect(self, text: str) -> Sequence[Detected]:
         """The most likely first; empty when nothing tells."""
-        ...
-
-
-class Translates(Protocol):
-    """What translates a sentence: `Translator`."""
-
-    def translate(self, task: Task) -> AsyncGenerator[Outcome, None]:
-        """Partials, then exactly one `Translated`."""
         ...
 
 
@@ -174,10 +166,9 @@ class Texts:
             # The others were only cancelled because of the first.
             raise group.exceptions[0] from None
         became = [task.result() for task in running]
-        if became and all(isinstance(each, Fault) for each in became):
-            first = became[0]
-            assert isinstance(first, Fault)
-            raise first
+        failed = [each for each in became if isinstance(each, Fault)]
+        if failed and len(failed) == len(became):
+            raise failed[0]
         return became
 
     def _language(self, text: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from trunkline_translate.engine import Exchange, FinishReason, Formality, Identity, Priority
 
@@ -73,3 +74,15 @@ class Translated:
 
 Outcome: TypeAlias = Partial | Translated
 """Partials, then exactly one `Translated`, whose text is that of the partials of its revision put together."""
+
+
+class Translates(Protocol):
+    """Translates sentences."""
+
+    def translate(self, task: Task) -> AsyncGenerator[Outcome, None]:
+        """The translation, as it is to be told. Closing it stops all work on the sentence at once.
+
+        Raises:
+            Fault: it cannot be translated; see `Translator.translate`.
+        """
+        ...

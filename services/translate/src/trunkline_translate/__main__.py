@@ -1,0 +1,124 @@
+"""Serve translation: python -m trunkline_translate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from trunkline_hop.serve import serve
+from trunkline_hop.server import Server
+from trunkline_modelstore import ModelStore
+from trunkline_modelstore.grpc_registry import GrpcRegistry
+from trunkline_translate.chain import Chain
+from trunkline_translate.chat_template import ChatTemplate, special_tokens
+from trunkline_translate.checks import Checks
+from trunkline_translate.coalesce import Coalesced
+from trunkline_translate.conversations import Conversations
+from trunkline_translate.detect import Detector
+from trunkline_translate.engine import Engine
+from trunkline_translate.genai_engine import OpenVinoEngine
+from trunkline_translate.loader import TranslatorLoader, verdicts
+from trunkline_translate.meters import Meters
+from trunkline_translate.openai_server import OpenAiEngine
+from trunkline_translate.prompts import Prompt, Style
+from trunkline_translate.sentences import Sentences, split
+from trunkline_translate.service import TranslateService
+from trunkline_translate.settings import Settings
+from trunkline_translate.texts import Texts
+from trunkline_translate.translator import Translator
+from trunkline_translate.triton import TritonEngine
+from trunkline_translate.vllm_local import VllmEngine
+
+
+async def build(server: Server, settings: Settings) -> None:
+    """Wires the service."""
+    meters = Meters(server.name, server.metrics)
+    detector = Detector(settings.language_codes)
+    chain: Chain | None = None
+
+    def models_changed() -> None:
+        server.refresh()
+        if chain:
+            chain.refresh()
+
+    engines = await _engines(server, settings, models_changed)
+    chain = Chain(engines, server.clock, meters, probe_s=settings.probe_s, on_change=server.refresh)
+    server.readiness("engines", chain.ready)
+    await server.own(chain)
+    translator = Coalesced(
+        Translator(
+            chain,
+            Checks(detector),
+            meters,
+            first_token_s=settings.first_token_s,
+            stall_s=settings.stall_s,
+        ),
+    )
+    conversations = Conversations(
+        translator=translator,
+        detector=detector,
+        sentences=Sentences,
+        store=None,
+        clock=server.clock,
+        limit=settings.max_conversations,
+    )
+    server.add(TranslateService(Texts(translator, split, detector), conversations, detector, chain.states))
+
+
+async def _engines(server: Server, settings: Settings, models_changed: Callable[[], None]) -> list[Engine]:
+    """The chain, in order of preference."""
+    engines: list[Engine] = []
+    if settings.triton and settings.triton_tokenizer:
+        prompt = _prompt(settings.triton_prompt, settings.triton_tokenizer)
+        template = ChatTemplate.read(settings.triton_tokenizer)
+        triton = TritonEngine(
+            settings.triton, settings.triton_model, settings.triton_directions, prompt, template
+        )
+        engines.append(await server.own(triton))
+    if settings.vllm:
+        vllm = OpenAiEngine(
+            settings.vllm,
+            settings.vllm_directions,
+            _prompt(settings.vllm_prompt),
+            model=settings.vllm_model,
+            api_key=settings.vllm_api_key.get_secret_value(),
+        )
+        engines.append(await server.own(vllm))
+    elif settings.vllm_model_dir:
+        prompt = _prompt(settings.vllm_prompt, settings.vllm_model_dir)
+        engines.append(
+            await server.own(VllmEngine(settings.vllm_model_dir, settings.vllm_directions, prompt))
+        )
+    if settings.model_names:
+        engines.append(await _openvino(server, settings, models_changed))
+    return engines
+
+
+async def _openvino(server: Server, settings: Settings, models_changed: Callable[[], None]) -> Engine:
+    """The models of the registry."""
+    models = ModelStore(
+        TranslatorLoader(
+            settings.device_names,
+            sequences=settings.sequences,
+            queue_limit=settings.queue,
+            threads=settings.device_threads,
+            verdicts=verdicts(settings.model_cache_dir / "checked"),
+        ),
+        GrpcRegistry(server.connect("registry", settings.registry)),
+        models=settings.model_names,
+        cache_dir=settings.model_cache_dir,
+        budget_bytes=settings.model_budget_bytes,
+        limit=settings.model_versions,
+        on_change=models_changed,
+    )
+    server.readiness("models", models.ready)
+    await server.own(models)
+    return OpenVinoEngine(models, settings.model_names)
+
+
+def _prompt(style: str, tokenizer: Path | None = None) -> Prompt:
+    return Prompt(Style(style), special_tokens(tokenizer) if tokenizer else ())
+
+
+if __name__ == "__main__":
+    serve("translate", Settings, build)
