@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import NamedTuple
 
-_END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s)|[。！？｡．]+[」』”’）]*(?=[^」』”’）。！？｡．])|\n\s*\n")
+from trunkline_translate import boundaries
+from trunkline_translate.abbreviations import Lexicon, lexicon
+from trunkline_translate.marks import MARK, place, skip_space
+
 LONGEST = 400
 """Characters of the longest sentence, unless somebody wants another limit."""
+
+_CUTS = (
+    re.compile(r"[;:](?=\s)|[；：]|\s[—–](?=\s)|[—–](?=[^\W\d_])"),
+    re.compile(r",(?=\s)|[，、､]"),
+    re.compile(
+        r"(?=\s(?:and|or|but|because|which|that|y|o|pero|porque|que|und|oder|aber|weil|dass|et|ou|mais|car)\s)"
+    ),
+    re.compile(r"(?=\s)"),
+)
+"""Where a sentence that is too long is cut, the best place first."""
+_EARLIEST = 0.4
+"""A better place counts only when it leaves a sentence of at least this share of the limit."""
+_JOINED = "\u200d\ufe0e\ufe0f"
+_CLINGING = "」』）》】’”)]}»、，。！？,.!?…：；:;ーっゃゅょ"
+"""Never the first character of a sentence."""
 
 
 class Span(NamedTuple):
@@ -24,17 +43,15 @@ def split(text: str, language: str = "", longest: int = LONGEST) -> list[Span]:
     Args:
         text: any text. One of white space only has no sentence.
         language: ISO 639-1, for its abbreviations and ordinals; empty or unknown: what is common to all.
-        longest: a longer sentence is cut where it does least harm.
+        longest: characters; a longer sentence is cut where it does least harm.
     """
+    words = lexicon(language)
     spans = []
-    start = 0
+    start = skip_space(text, 0)
     while start < len(text):
-        found = _END.search(text, start)
-        end = found.end() if found else len(text)
-        body = text[start:end]
-        if body.strip():
-            spans.append(Span(start + len(body) - len(body.lstrip()), start + len(body.rstrip())))
-        start = end
+        end, _ = _find_end(text, start, start, words, longest, final=True)
+        spans.append(Span(start, end))
+        start = skip_space(text, end)
     return spans
 
 
@@ -51,7 +68,10 @@ class Sentences:
     def __init__(self, language: str = "", longest: int = LONGEST) -> None:
         self.language = language
         self.longest = longest
+        self._lexicon = lexicon(language)
         self._pending = ""
+        self._sought = 0
+        """No sentence ends before here: what was decided is not decided again."""
 
     @property
     def pending(self) -> str:
@@ -64,14 +84,64 @@ class Sentences:
         A sentence is complete when what follows it shows that it ended: a full stop at the end of a piece is not
         enough.
         """
-        self._pending = (self._pending + text).lstrip()
-        spans = split(self._pending, self.language, self.longest)
-        complete = [self._pending[span.start : span.end] for span in spans[:-1]]
-        if spans:
-            self._pending = self._pending[spans[-1].start :]
-        return complete
+        return self._take(self._pending + text, final=False)
 
     def flush(self) -> list[str]:
         """Ends the text here: what waits is a sentence now (more than one where the end tells that it was)."""
-        rest, self._pending = self._pending, ""
-        return [rest[span.start : span.end] for span in split(rest, self.language, self.longest)]
+        return self._take(self._pending, final=True)
+
+    def _take(self, text: str, *, final: bool) -> list[str]:
+        complete = []
+        start, sought = 0, self._sought
+        if not self._pending:
+            start = sought = skip_space(text, 0)
+        while start < len(text):
+            end, sought = _find_end(text, start, sought, self._lexicon, self.longest, final=final)
+            if end < 0:
+                break
+            complete.append(text[start:end])
+            start = sought = skip_space(text, end)
+        self._pending = text[start:]
+        self._sought = sought - start
+        return complete
+
+
+def _find_end(
+    text: str, start: int, sought: int, words: Lexicon, longest: int, *, final: bool
+) -> tuple[int, int]:
+    """Where the sentence ends that begins at `start`, or -1 when that cannot be told yet; and up to where there is no
+    end of it for sure.
+    """
+    limit = start + longest
+    while mark := MARK.search(text, sought, limit):
+        # The mark may go on behind the limit.
+        mark = MARK.match(text, mark.start()) or mark
+        end = boundaries.end(place(text, start, mark, final=final), words)
+        if end is None:
+            return -1, mark.start()
+        if end > limit:
+            break
+        if end > start:
+            return start + len(text[start:end].rstrip()), end
+        sought = mark.end()
+    content = len(text.rstrip())
+    if content > limit:
+        return start + len(text[start : _cut(text, start, limit)].rstrip()), limit
+    return (content, content) if final else (-1, sought)
+
+
+def _cut(text: str, start: int, limit: int) -> int:
+    """The best place to cut a sentence that is too long."""
+    earliest = start + int((limit - start) * _EARLIEST)
+    for places in _CUTS:
+        ends = [found.end() for found in places.finditer(text, earliest, limit + 1) if found.end() <= limit]
+        if ends and ends[-1] > start:
+            return ends[-1]
+    for end in range(limit, start, -1):
+        if not _clings(text[end]):
+            return end
+    return limit
+
+
+def _clings(character: str) -> bool:
+    return character in _JOINED or character in _CLINGING or unicodedata.combining(character) != 0
