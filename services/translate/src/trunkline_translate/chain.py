@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -127,9 +128,11 @@ class Link:
         else:
             why = ""
         if bool(why) != bool(self._silent):
-            logger.info("engine down" if why else "engine up", engine=self.name, why=why)
-            if not why:
-                # It is back: the next sentence shows whether it translates, and need not wait for the breaker.
+            if why:
+                logger.warning("engine down", engine=self.name, why=why)
+            else:
+                logger.info("engine up", engine=self.name)
+                # The next sentence shows whether it translates, and need not wait for the breaker.
                 self._breaker.seen_alive()
         self._silent = why
         self._changed()
@@ -242,12 +245,11 @@ class Chain:
 
     async def _watch(self, link: Link) -> None:
         while True:
-            link.unsettled.clear()
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._probe_s):
                     await link.unsettled.wait()
-            except TimeoutError:
-                pass
+            # Cleared before it is asked, so that what happens meanwhile is asked about again.
+            link.unsettled.clear()
             await link.probe(self._probe_timeout_s)
 
 
