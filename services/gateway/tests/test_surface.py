@@ -94,7 +94,7 @@ async def test_reflection_does_not_list_what_is_not_offered(backend: Backend, st
     [
         (
             {},
-            "settings: no service to offer: set at least one of TRUNKLINE_FEATURES, TRUNKLINE_RANKING, TRUNKLINE_REGISTRY, TRUNKLINE_RETRIEVAL, TRUNKLINE_SPEECH",
+            "settings: no service to offer: set at least one of TRUNKLINE_FEATURES, TRUNKLINE_RANKING, TRUNKLINE_REGISTRY, TRUNKLINE_RETRIEVAL, TRUNKLINE_SPEECH, TRUNKLINE_TRANSLATE",
         ),
         (
             {"FEATURES": "features"},
