@@ -60,7 +60,7 @@ async def test_the_deltas_of_a_stream_are_the_translation_and_its_counts_the_ser
     async with OpenAi(answers) as server, engine(server) as made:
         text, done = await whole(made, ask())
     assert text == "¿Dónde está la estación?"
-    assert done == Done(FinishReason.STOP, 11, 3)
+    assert done == Done(FinishReason.STOP, 11, 3, made_by=Identity("vllm", "engines/vllm/translator"))
 
 
 async def test_a_request_asks_as_the_model_wants_it() -> None:
@@ -162,7 +162,8 @@ async def test_an_answer_that_was_cut_says_so() -> None:
         await reply.end()
 
     async with OpenAi(cut) as server, engine(server) as made:
-        assert await whole(made, ask()) == ("uno dos", Done(FinishReason.LENGTH))
+        text, done = await whole(made, ask())
+    assert (text, done.finish_reason) == ("uno dos", FinishReason.LENGTH)
 
 
 async def test_an_answer_is_complete_when_its_end_was_told_though_the_stream_is_not_ended() -> None:
@@ -183,7 +184,8 @@ async def test_an_answer_is_complete_when_its_end_was_told_though_the_stream_is_
 
     for handler in (no_done, hangs_after, drops_after):
         async with OpenAi(handler) as server, engine(server) as made:
-            assert await whole(made, ask()) == ("Hola.", Done(FinishReason.STOP))
+            text, done = await whole(made, ask())
+            assert (text, done.finish_reason, done.completion_tokens) == ("Hola.", FinishReason.STOP, 0)
 
 
 async def test_thoughts_roles_and_comments_are_no_text() -> None:

@@ -23,6 +23,8 @@ from trunkline_translate.settings import Settings
         ("TRUNKLINE_TRITON_LANGUAGES", "en,,es"),
         ("TRUNKLINE_VLLM", "127.0.0.1:8000"),
         ("TRUNKLINE_VLLM", "ftp://user:hunter2@127.0.0.1"),
+        ("TRUNKLINE_VLLM_ARGUMENTS", "{"),
+        ("TRUNKLINE_VLLM_ARGUMENTS", "[2]"),
         ("TRUNKLINE_VLLM_PROMPT", "chat"),
         ("TRUNKLINE_VLLM_LANGUAGES", "english,spanish"),
         ("TRUNKLINE_MODELS", "phrase-translator"),
@@ -51,6 +53,7 @@ def test_a_wrong_setting_ends_the_start_and_names_the_variable(monkeypatch, caps
     ("given", "named"),
     [
         ({"TRUNKLINE_TRITON": "127.0.0.1:8001"}, "TRUNKLINE_TRITON_TOKENIZER"),
+        ({"TRUNKLINE_VLLM_ARGUMENTS": '{"tensor_parallel_size": 2}'}, "TRUNKLINE_VLLM_MODEL_DIR"),
         (
             {"TRUNKLINE_VLLM": "http://127.0.0.1:8000/v1", "TRUNKLINE_VLLM_MODEL_DIR": "/models/m"},
             "TRUNKLINE_VLLM_MODEL_DIR",

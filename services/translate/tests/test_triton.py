@@ -169,7 +169,7 @@ async def test_a_model_that_answers_once_is_asked_once_and_its_prompt_taken_off(
     async with server, engine(server) as made:
         text, done = await whole(made, ask("Hello."))
     assert text == "Hola."
-    assert done == Done(FinishReason.STOP, 4, 3)
+    assert (done.prompt_tokens, done.completion_tokens) == (4, 3)
     assert server.asked[0].raw["stream"] == b"\x00"
 
 
@@ -407,8 +407,9 @@ async def test_a_server_that_dies_midway_fails_the_sentence_and_is_back_when_it_
 async def test_what_translates_is_named_with_its_version_and_device() -> None:
     async with Triton(flagged) as server, engine(server) as made:
         assert made.identity() == Identity("triton", "engines/triton/translator")
-        await made.probe()
-        assert made.identity() == Identity("triton", "engines/triton/translator/3", device="GPU")
+        _, done = await whole(made, ask())
+        assert done.made_by == Identity("triton", "engines/triton/translator/3", device="GPU")
+        assert made.identity() == done.made_by
 
 
 async def test_the_tensors_are_asked_for_once_and_again_after_a_failure() -> None:

@@ -86,9 +86,8 @@ async def _engines(server: Server, settings: Settings, models_changed: Callable[
         engines.append(await server.own(vllm))
     elif settings.vllm_model_dir:
         prompt = _prompt(settings.vllm_prompt, settings.vllm_model_dir)
-        engines.append(
-            await server.own(VllmEngine(settings.vllm_model_dir, settings.vllm_directions, prompt))
-        )
+        local = VllmEngine(settings.vllm_model_dir, settings.vllm_directions, prompt, settings.vllm_arguments)
+        engines.append(await server.own(local))
     if settings.model_names:
         engines.append(await _openvino(server, settings, models_changed))
     return engines

@@ -97,6 +97,7 @@ class OpenAiEngine:
     async def translate(self, ask: Ask, model: str = "") -> AsyncGenerator[engine.Piece, None]:
         if not self._model:
             await self.probe()
+        made_by = self.identity()
         messages = self._prompt.messages(ask)
         most = most_tokens(ask, self._limit)
         while True:
@@ -114,7 +115,7 @@ class OpenAiEngine:
             response = await self._send(request)
             try:
                 if response.status_code == 200:
-                    async for piece in self._pieces(response):
+                    async for piece in self._pieces(response, made_by):
                         yield piece
                     return
                 refusal = await _text(response)
@@ -148,7 +149,9 @@ class OpenAiEngine:
                 body |= {"skip_special_tokens": False, "spaces_between_special_tokens": False}
         return body
 
-    async def _pieces(self, response: httpx.Response) -> AsyncGenerator[engine.Piece, None]:
+    async def _pieces(
+        self, response: httpx.Response, made_by: Identity
+    ) -> AsyncGenerator[engine.Piece, None]:
         """The answer of a server that began one."""
         answer = self._prompt.answer()
         chunks = self._chunks(response)
@@ -172,7 +175,7 @@ class OpenAiEngine:
         finally:
             await chunks.aclose()
         finish = FinishReason.LENGTH if reason == "length" else FinishReason.STOP
-        yield Done(finish, last.prompt_tokens, last.completion_tokens)
+        yield Done(finish, last.prompt_tokens, last.completion_tokens, made_by=made_by)
 
     async def _chunks(self, response: httpx.Response) -> AsyncGenerator[Chunk, None]:
         """What the server sends, up to its end."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, Json, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from trunkline_hop.resolver import Target
@@ -60,6 +60,8 @@ class Settings(ServiceSettings):
     """Sent as a bearer token."""
     vllm_model_dir: Path | None = None
     """Directory of a model that vLLM runs in this process, which needs the extra `vllm`; instead of `vllm`."""
+    vllm_arguments: Json[dict[str, Any]] = Field(default_factory=dict)
+    """Of vLLM's engine in this process (`AsyncEngineArgs`), as a JSON object: `{"tensor_parallel_size": 2}`."""
     vllm_prompt: str = Field(default=Style.INSTRUCT.value, pattern=_PROMPT)
     """As `triton_prompt`."""
     vllm_languages: str = Field(default="", pattern=_LANGUAGES)
@@ -136,6 +138,11 @@ class Settings(ServiceSettings):
         if self.triton and self.triton_tokenizer is None:
             raise PydanticCustomError(
                 "tokenizer", "TRUNKLINE_TRITON needs TRUNKLINE_TRITON_TOKENIZER, the model's tokenizer files"
+            )
+        if self.vllm_arguments and self.vllm_model_dir is None:
+            raise PydanticCustomError(
+                "engine",
+                "TRUNKLINE_VLLM_ARGUMENTS are of a model in this process: set TRUNKLINE_VLLM_MODEL_DIR",
             )
         if self.vllm and self.vllm_model_dir is not None:
             raise PydanticCustomError(

@@ -112,7 +112,9 @@ class TritonEngine:
         await self._channel.close()
 
     def identity(self, model: str = "") -> Identity:
-        known = self._model
+        return self._identity(self._model)
+
+    def _identity(self, known: TritonModel | None) -> Identity:
         version = f"/{known.version}" if known and known.version else ""
         return Identity(
             engine=self.name,
@@ -171,7 +173,12 @@ class TritonEngine:
         if text := answer.end():
             yield Delta(text)
         cut = reason == "length" or (not reason and completion_tokens >= most)
-        yield Done(FinishReason.LENGTH if cut else FinishReason.STOP, prompt_tokens, completion_tokens)
+        yield Done(
+            FinishReason.LENGTH if cut else FinishReason.STOP,
+            prompt_tokens,
+            completion_tokens,
+            made_by=self._identity(known),
+        )
 
     async def _answer(
         self,

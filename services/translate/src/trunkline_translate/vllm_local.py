@@ -6,6 +6,7 @@ Source: vllm/v1/engine/async_llm.py, 0.33.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import itertools
 from collections.abc import AsyncGenerator, Collection, Mapping
 from pathlib import Path
@@ -40,6 +41,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "enable_log_requests": False,
 }
 """Arguments of vLLM's engine, where nothing else is asked for."""
+_STARTING: Final = "vLLM is starting: wait"
 
 
 class VllmEngine:
@@ -68,15 +70,13 @@ class VllmEngine:
         prompt: Prompt,
         arguments: Mapping[str, Any] | None = None,
     ) -> None:
-        try:
-            import vllm  # noqa: F401 - an extra, and slow to load
-        except ImportError as missing:
+        if importlib.util.find_spec("vllm") is None:
             raise CannotStart(
                 "TRUNKLINE_VLLM_MODEL_DIR needs vLLM: install trunkline-translate[vllm], "
                 "or set TRUNKLINE_VLLM to the address of a server"
-            ) from missing
+            )
         self.directions = frozenset(directions)
-        self.error = "vLLM is starting: wait"
+        self.error = _STARTING
         self._directory = directory
         self._prompt = prompt
         self._template = ChatTemplate.read(directory)
@@ -89,7 +89,7 @@ class VllmEngine:
         self._starting: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._starting = asyncio.create_task(self._start(), name="start vLLM")
+        self._start()
         return self
 
     async def __aexit__(
@@ -98,7 +98,9 @@ class VllmEngine:
         if self._starting:
             # A thread cannot be cancelled: what it starts is to be stopped too.
             await asyncio.gather(self._starting, return_exceptions=True)
-        self._stop()
+        stopped, self._engine = self._engine, None
+        if stopped is not None:
+            await asyncio.to_thread(stopped.shutdown)
 
     def identity(self, model: str = "") -> Identity:
         return Identity(
@@ -116,12 +118,13 @@ class VllmEngine:
         self.error = ""
 
     async def translate(self, ask: Ask, model: str = "") -> AsyncGenerator[engine.Piece, None]:
+        running = self._engine
+        if running is None:
+            raise EngineFailed(self.error or _STARTING)
+        # An extra; loaded by now.
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        running = self._engine
-        if running is None:
-            raise EngineFailed(self.error or "vLLM is starting: wait")
         try:
             prompt = self._template.render(self._prompt.messages(ask))
         except TemplateFailed as failed:
@@ -171,44 +174,44 @@ class VllmEngine:
         yield Done(finish, len(tokens), completion_tokens)
 
     async def _alive(self) -> None:
-        """Asks whether the engine's processes are there; starts it anew when they are gone.
+        """Asks whether the engine's processes are there; starts it anew when they are not.
 
         Raises:
             EngineFailed: it is not up.
         """
-        if self._starting and self._starting.done():
-            failed = self._starting.exception()
-            self._starting = None
-            if failed:
-                raise EngineFailed(f"vLLM did not start ({type(failed).__name__}): see its log") from failed
-        if self._starting:
-            raise EngineFailed("vLLM is starting: wait")
-        if self._engine is not None:
-            try:
-                await self._engine.check_health()
-            except Exception as error:
-                # Its own EngineDeadError, or whatever it came to.
-                self._stop()
-                self._starting = asyncio.create_task(self._start(), name="start vLLM")
-                raise EngineFailed("vLLM died and is started again: see its log") from error
-            return
-        self._starting = asyncio.create_task(self._start(), name="start vLLM")
-        raise EngineFailed("vLLM is starting: wait")
+        if self._starting and not self._starting.done():
+            raise EngineFailed(_STARTING)
+        if self._starting and (failed := self._starting.exception()):
+            self._start()
+            raise EngineFailed(f"vLLM did not start ({type(failed).__name__}): see its log") from failed
+        if self._engine is None:
+            raise EngineFailed("vLLM is stopped")
+        try:
+            await self._engine.check_health()
+        except Exception as error:
+            # Its own EngineDeadError, or whatever it came to.
+            self._start()
+            raise EngineFailed("vLLM died and is started again: see its log") from error
 
-    async def _start(self) -> None:
-        from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.v1.engine.async_llm import AsyncLLM
+    def _start(self) -> None:
+        self._starting = asyncio.create_task(self._restarted(), name="start vLLM")
 
-        arguments = AsyncEngineArgs(**self._arguments)
-        started = await asyncio.to_thread(AsyncLLM.from_engine_args, arguments)
-        self._engine = started
+    async def _restarted(self) -> None:
+        stopped, self._engine = self._engine, None
+        if stopped is not None:
+            await asyncio.to_thread(stopped.shutdown)
+        started = await asyncio.to_thread(_engine, self._arguments)
         self._tokenizer = started.get_tokenizer()
         if asyncio.iscoroutine(self._tokenizer):
             self._tokenizer = await self._tokenizer
         self._limit = started.model_config.max_model_len
         self._device = str(started.vllm_config.device_config.device_type).upper()
+        self._engine = started
 
-    def _stop(self) -> None:
-        stopped, self._engine = self._engine, None
-        if stopped is not None:
-            stopped.shutdown()
+
+def _engine(arguments: Mapping[str, Any]) -> AsyncLLM:
+    """Loads vLLM and a model: tens of seconds, in a thread of its own."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
