@@ -14,6 +14,8 @@ from trunkline_valkey.store import StoreDown
 
 RETRY_S: Final = 1.0
 """A store that did not answer is asked again after this: every question delays what is said."""
+BEAT_S: Final = 15.0
+"""A stream that has nothing to say hears within this that its session was resumed elsewhere."""
 
 logger = structlog.get_logger("trunkline_valkey")
 
@@ -66,6 +68,11 @@ class Keeper(Generic[SnapshotT, EventT]):
         self._saved = True
         return True
 
+    def revise(self, final: EventT) -> None:
+        """What the last event was told as that is not in the store."""
+        if self._unsaved:
+            self._unsaved[-1] = final
+
     async def beat(self) -> None:
         """Keeps what is kept from being forgotten, until it is cancelled.
 
@@ -75,7 +82,7 @@ class Keeper(Generic[SnapshotT, EventT]):
         if self._store is None:
             return
         while True:
-            await asyncio.sleep(self._store.ttl_s / 4)
+            await asyncio.sleep(min(self._store.ttl_s / 4, BEAT_S))
             try:
                 await self._store.touch(self.token, self._epoch)
             except StoreDown:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from trunkline_hop.errors import BadRequest, Conflict
+from trunkline_hop.tasks import ended
 from trunkline_speech.config import SessionConfig, Update
 from trunkline_speech.conversation import Change, Conversation, End, Parts, Resumed
 from trunkline_speech.events import AudioDropped, Said
@@ -18,7 +19,6 @@ from trunkline_speech.keeper import Keeper
 from trunkline_speech.parts import Frame
 from trunkline_speech.recogniser import Recogniser
 from trunkline_speech.snapshot import Snapshot
-from trunkline_speech.tasks import ended
 
 
 class Session:

@@ -13,7 +13,6 @@ from trunkline.translate.v1 import translate_pb2 as pb
 from trunkline_hop.context import Priority as CallPriority
 from trunkline_hop.errors import BadRequest, Fault
 from trunkline_translate.chain import EngineState
-from trunkline_translate.conversation import ConversationConfig
 from trunkline_translate.conversation_events import (
     Degraded,
     Draining,
@@ -26,6 +25,7 @@ from trunkline_translate.conversation_events import (
 from trunkline_translate.detect import Detected
 from trunkline_translate.engine import FinishReason, Formality, Identity, Priority
 from trunkline_translate.language import Direction, base
+from trunkline_translate.snapshot import ConversationConfig
 from trunkline_translate.texts import TextEvent, TranslatedText
 from trunkline_translate.translation import Options, Partial, Translated
 

@@ -1,0 +1,113 @@
+"""Where a conversation is: what it took, what waits, and what it remembers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from trunkline_translate.context import Context
+from trunkline_translate.conversation_events import Answer, SentenceTranslated
+from trunkline_translate.engine import Exchange
+from trunkline_translate.inbox import Text
+from trunkline_translate.incoming import Complete, Incoming, Splits
+from trunkline_translate.language import Direction
+from trunkline_translate.snapshot import Snapshot, Waiting
+from trunkline_translate.text_ids import TextIds
+from trunkline_translate.translation import Options
+
+
+class ConversationState:
+    """Where a conversation is. Each method changes it at once: text is pending, or it waits, or it is answered.
+
+    Args:
+        snapshot: where it was.
+        sequence: of the last event, deltas included.
+        sentences: finds sentences in text of a language (empty: any), each of so many characters at most.
+    """
+
+    def __init__(self, snapshot: Snapshot, sequence: int, sentences: Callable[[str, int], Splits]) -> None:
+        self.config = snapshot.config
+        """As it was changed last."""
+        self.sequence = sequence
+        """Of the last event."""
+        self.waiting = deque(snapshot.waiting)
+        """Sentences that are to be translated."""
+        self.next_sentence = snapshot.next_sentence
+        self.language = snapshot.language
+        """Of the last sentence; empty where none was known."""
+        self._session_id = snapshot.session_id
+        self._incoming = Incoming(
+            lambda language: sentences(language, snapshot.config.longest), snapshot.pending
+        )
+        self._context = Context(snapshot.remembered)
+        self._ids = TextIds(snapshot.text_ids, snapshot.last_text_id)
+
+    @property
+    def text_waits(self) -> bool:
+        """True when text waits that is no sentence yet."""
+        return self._incoming.waits
+
+    def take(self, text: Text, now: datetime) -> bool:
+        """Takes text. False for one that was taken before."""
+        if not self._ids.take(text.text_id):
+            return False
+        language = self.config.options.source if text.language is None else text.language
+        self._wait(self._incoming.add(text.text, text.text_id, language, joined=text.joined), now)
+        if text.ends:
+            self.flush(now)
+        return True
+
+    @property
+    def asked_before(self) -> bool:
+        """True while the client sends again what came before the last text: what it asks for was done."""
+        return self._ids.behind
+
+    def flush(self, now: datetime) -> None:
+        """What waits is a sentence."""
+        self._wait(self._incoming.flush(), now)
+
+    def change(self, options: Options, now: datetime) -> None:
+        """How to translate what comes."""
+        if options != self.config.options:
+            self.flush(now)
+            self.config = replace(self.config, options=options)
+
+    def context(self, direction: Direction, waiting: Waiting) -> tuple[Exchange, ...]:
+        """Of a sentence that waits, the oldest first."""
+        return self._context.of(direction, waiting.complete)
+
+    def answer(self, answer: Answer, direction: Direction) -> None:
+        """The first sentence that waits was answered."""
+        waiting = self.waiting.popleft()
+        self.language = direction.source or self.language
+        if isinstance(answer, SentenceTranslated):
+            exchange = Exchange(waiting.text, answer.translated.text)
+            self._context.add(direction, exchange, waiting.complete)
+        unanswered = {text_id for text_id, _ in self._incoming.pending.pieces}
+        unanswered.update(*(each.text_ids for each in self.waiting))
+        self._ids.forget(unanswered - {""})
+
+    def snapshot(self) -> Snapshot:
+        """Where it is."""
+        return Snapshot(
+            session_id=self._session_id,
+            config=self.config,
+            sequence=self.sequence,
+            next_sentence=self.next_sentence,
+            pending=self._incoming.pending,
+            waiting=tuple(self.waiting),
+            remembered=self._context.remembered,
+            language=self.language,
+            text_ids=self._ids.taken,
+            last_text_id=self._ids.last,
+        )
+
+    def _wait(self, complete: Iterable[Complete], now: datetime) -> None:
+        for each in complete:
+            waiting = Waiting(
+                self.next_sentence, each.text, each.language, each.text_ids, self.config.options, now
+            )
+            self.waiting.append(waiting)
+            self.next_sentence += 1
