@@ -10,12 +10,12 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from translator_parts import VirtualPolicy, Wait, answered, now, virtually
+from translator_parts import VirtualPolicy, Wait, answered, now, task, virtually
 
 from trunkline_hop.errors import Unavailable
-from trunkline_translate.coalesce import EVERY_S, coalesced
+from trunkline_translate.coalesce import EVERY_S, Coalesced, coalesced
 from trunkline_translate.engine import Identity
-from trunkline_translate.translation import Outcome, Partial, Translated
+from trunkline_translate.translation import Outcome, Partial, Task, Translated
 
 NOBODY = Identity("none", "engines/none")
 
@@ -181,3 +181,14 @@ def test_nothing_that_counts_is_lost_and_pieces_keep_their_distance(
         assert source.open == 0
 
     virtually(check())
+
+
+async def test_a_translator_may_be_a_coalescing_one() -> None:
+    source = Source(Partial(1, "a"), Partial(1, "b"), Wait(1), translated("ab"))
+
+    class Said:
+        def translate(self, task: Task) -> AsyncGenerator[Outcome, None]:
+            return source.outcomes()
+
+    given = task()
+    assert [each async for each in Coalesced(Said()).translate(given)] == [Partial(1, "ab"), translated("ab")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -13,6 +13,7 @@ from functools import partial
 import structlog
 
 from trunkline_hop.errors import Fault, TooLate
+from trunkline_hop.telemetry import span
 from trunkline_translate.chain import Link
 from trunkline_translate.checks import Finding
 from trunkline_translate.engine import Ask, Delta, Done, EngineFailed, Identity, Piece, SentenceTooLong
@@ -165,7 +166,8 @@ class Attempt:
         wait_s = min(limit_s, rest_s / 2 if patience.spares else rest_s)
         try:
             async with asyncio.timeout_at(asked + wait_s) as bound:
-                piece = await anext(pieces, None)
+                with nullcontext() if self._heard else span("first_piece", engine=self._link.name):
+                    piece = await anext(pieces, None)
         except TimeoutError:
             if not bound.expired():
                 raise

@@ -177,7 +177,7 @@ class Chain:
         self._links = [Link(engine, clock, settings, on_change) for engine in engines]
         self._tasks: list[asyncio.Task[None]] = []
         for link in self._links:
-            meters.watch(link.name, lambda link=link: link.up, lambda link=link: link.breaker_state)  # type: ignore[misc]
+            _show(link, meters)
 
     async def __aenter__(self) -> Self:
         await asyncio.gather(*(link.probe(self._probe_timeout_s) for link in self._links))
@@ -251,6 +251,10 @@ class Chain:
             # Cleared before it is asked, so that what happens meanwhile is asked about again.
             link.unsettled.clear()
             await link.probe(self._probe_timeout_s)
+
+
+def _show(link: Link, meters: Meters) -> None:
+    meters.watch(link.name, lambda: link.up, lambda: link.breaker_state)
 
 
 def _unsupported(direction: Direction, links: Sequence[Link]) -> BadRequest:

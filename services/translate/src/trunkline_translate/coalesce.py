@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
+from trunkline_hop.tasks import ended
 from trunkline_translate.translation import Outcome, Partial, Task, Translated, Translates
 
 EVERY_S: Final = 0.02
@@ -63,8 +64,7 @@ async def coalesced(
         if gathered.translated is not None:
             yield gathered.translated
     finally:
-        reading.cancel()
-        await asyncio.wait([reading])
+        await ended(reading)
 
 
 class _Gathered:
@@ -91,10 +91,8 @@ class _Gathered:
                 self._texts.append(outcome.text)
                 self.news.set()
 
-    def over(self, reading: asyncio.Task[None]) -> None:
+    def over(self, _: asyncio.Task[None]) -> None:
         """Nothing comes any more."""
-        if not reading.cancelled():
-            reading.exception()  # whoever closed the generator does not ask for it
         self._ended = True
         self.news.set()
 
