@@ -60,7 +60,7 @@ class Settings(ServiceSettings):
     """Sent as a bearer token."""
     vllm_model_dir: Path | None = None
     """Directory of a model that vLLM runs in this process, which needs the extra `vllm`; instead of `vllm`."""
-    vllm_arguments: Json[dict[str, Any]] = Field(default="{}")
+    vllm_arguments: Json[dict[str, Any]] | None = None
     """Of vLLM's engine in this process (`AsyncEngineArgs`), as a JSON object: `{"tensor_parallel_size": 2}`."""
     vllm_prompt: str = Field(default=Style.INSTRUCT.value, pattern=_PROMPT)
     """As `triton_prompt`."""
