@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Collection
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -105,6 +106,7 @@ class ApertiumEngine:
         yield Done(
             FinishReason.STOP if cut == text else FinishReason.LENGTH,
             degradations=(FORMALITY_IGNORED,) if ask.formality else (),
+            made_by=replace(self.identity(), model_version=f"engines/{self.name}/{pair.mode.name}"),
         )
 
     async def probe(self) -> None:
