@@ -28,8 +28,8 @@ import jiwer
 import numpy as np
 import uvloop
 
+from bench.model_service import parser, running, stores
 from bench.speech_material import RATE_HZ, Utterance, held_out, pcm, read, samples, track
-from bench.speech_service import parser, speech, stores
 from bench.speech_sessions import PCM, at_once, chunks, config, final_text, stub
 from trunkline.speech.v1 import speech_pb2 as pb
 from trunkline_hop.errors import Fault
@@ -187,7 +187,7 @@ async def measure(given: argparse.Namespace) -> bool:
     kept = True
     async with (
         stores(given.artifact) as at,
-        speech(at, None) as served,
+        running("speech", at, None) as served,
         stub(served.target) as service,
     ):
         listed = {each.name: each for each in (await service.ListModels(pb.ListModelsRequest())).models}

@@ -18,9 +18,9 @@ from typing import Any
 
 import uvloop
 
+from bench.model_service import Served, Stores, cores, parser, running, stores
 from bench.speech_bare import bare
 from bench.speech_material import RATE_HZ, Utterance, pcm, samples, track
-from bench.speech_service import Served, Stores, cores, parser, speech, stores
 from bench.speech_sessions import PCM, Latencies, at_once, chunks, config, live_together, quantile, stub
 from trunkline.speech.v1 import speech_pb2 as pb
 from trunkline_hop.errors import Fault
@@ -40,7 +40,7 @@ async def starts(at: Stores, utterance: Utterance) -> None:
     """From the start of the process until it serves, and until its first answer."""
     print("| start | serving after | first answer after |\n|---|---|---|")
     for number in range(STARTS):
-        async with speech(at, cores()[0]) as served:
+        async with running("speech", at, cores()[0]) as served:
             ready_s = time.perf_counter() - served.started
             async with stub(served.target) as service:
                 await service.Recognize(request(utterance), timeout=TIMEOUT_S)
@@ -140,7 +140,7 @@ def _reason(fault: BaseException | None) -> str:
 async def measure(given: argparse.Namespace, utterances: Sequence[Utterance]) -> None:
     async with stores(given.artifact) as at:
         await starts(at, utterances[0])
-        async with speech(at, cores()[0]) as served:
+        async with running("speech", at, cores()[0]) as served:
             async with stub(served.target) as service:
                 for model in (await service.ListModels(pb.ListModelsRequest())).models:
                     print(f"{model.name}: {model.size_bytes / 1e6:.1f} MB, {model.engine}")

@@ -18,9 +18,9 @@ from random import Random
 
 import uvloop
 
+from bench.model_service import cores, parser, running, stores, waited_s
 from bench.speech_bare import bare
 from bench.speech_material import Utterance, samples, track
-from bench.speech_service import cores, parser, speech, stores, waited_s
 from bench.speech_sessions import FINAL_S, FIRST_S, Latencies, Session, config, live_together, quantile, stub
 
 HEAD = "| | sessions | utterances | unheard | first partial p50 / p95 | final p50 / p95 | core | no core for | sent late by |"
@@ -33,7 +33,7 @@ async def measure(given: argparse.Namespace, utterances: Sequence[Utterance]) ->
     print("|---" * (HEAD.count("|") - 1) + "|")
     async with (
         stores(given.artifact) as at,
-        speech(at, cores()[0], gateway=not given.no_gateway) as served,
+        running("speech", at, cores()[0], gateway=not given.no_gateway) as served,
     ):
         doors = {"direct": served.target} | ({"gateway": served.gateway} if served.gateway else {})
         for name, door in doors.items():

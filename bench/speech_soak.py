@@ -33,8 +33,8 @@ import psutil
 import uvloop
 from scipy import stats
 
+from bench.model_service import cores, parser, running, stores
 from bench.speech_material import FRAME, RATE_HZ, Track, pcm, samples, track
-from bench.speech_service import cores, parser, speech, stores
 from bench.speech_sessions import at_once, chunks, config, seconds, stub
 from trunkline.speech.v1 import speech_pb2 as pb
 from trunkline_hop.serve import serve
@@ -189,7 +189,7 @@ async def measure(given: argparse.Namespace) -> bool:
         os.environ[PROBE] = str(file)
         command = ("-m", "bench.speech_soak", "--serve")
         core = None if given.all_cores else cores()[0]
-        async with speech(at, core, command=command) as served, stub(served.target) as service:
+        async with running("speech", at, core, command=command) as served, stub(served.target) as service:
             model = given.model or at.model
             first = config(model=model, word_times=True, language_code=given.language)
             began = time.perf_counter()

@@ -9,6 +9,7 @@ from trunkline_hop.serve import serve
 from trunkline_hop.server import Server
 from trunkline_modelstore import ModelStore
 from trunkline_modelstore.grpc_registry import GrpcRegistry
+from trunkline_translate.apertium import ApertiumEngine
 from trunkline_translate.chain import Chain
 from trunkline_translate.chat_template import ChatTemplate, special_tokens
 from trunkline_translate.checks import Checks
@@ -21,6 +22,7 @@ from trunkline_translate.loader import TranslatorLoader, verdicts
 from trunkline_translate.meters import Meters
 from trunkline_translate.openai_server import OpenAiEngine
 from trunkline_translate.prompts import Prompt, Style
+from trunkline_translate.redis_conversations import RedisConversations
 from trunkline_translate.sentences import Sentences, split
 from trunkline_translate.service import TranslateService
 from trunkline_translate.settings import Settings
@@ -54,11 +56,18 @@ async def build(server: Server, settings: Settings) -> None:
             stall_s=settings.stall_s,
         ),
     )
+    store = None
+    if settings.redis_url:
+        store = await server.own(
+            RedisConversations(
+                settings.redis_url, ttl_s=settings.conversation_ttl_s, timeout_s=settings.redis_timeout_s
+            )
+        )
     conversations = Conversations(
         translator=translator,
         detector=detector,
         sentences=Sentences,
-        store=None,
+        store=store,
         clock=server.clock,
         limit=settings.max_conversations,
     )
@@ -90,6 +99,8 @@ async def _engines(server: Server, settings: Settings, models_changed: Callable[
         engines.append(await server.own(local))
     if settings.model_names:
         engines.append(await _openvino(server, settings, models_changed))
+    if settings.apertium_modes.is_dir():
+        engines.append(await server.own(ApertiumEngine(settings.apertium_modes, queue=settings.queue)))
     return engines
 
 

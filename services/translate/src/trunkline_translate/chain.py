@@ -19,7 +19,8 @@ from trunkline_translate.engine import Engine, EngineFailed
 from trunkline_translate.language import Direction
 from trunkline_translate.meters import Meters
 
-_ENGINES: Final = "engines/"
+ENGINES: Final = "engines/"
+"""Begins the name of an engine."""
 _MODELS: Final = "openvino"
 """The engine whose models are the registry's."""
 
@@ -235,7 +236,7 @@ class Chain:
         return not self._links or any(link.up for link in self._links)
 
     def _named(self, model: str) -> list[Link]:
-        name = model.removeprefix(_ENGINES) if model.startswith(_ENGINES) else _MODELS
+        name = model.removeprefix(ENGINES) if model.startswith(ENGINES) else _MODELS
         found = [link for link in self._links if link.name == name]
         if not found:
             raise NotFound(

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from trunkline_hop.breaker import REFUSED
 from trunkline_hop.errors import BadRequest, FieldViolation, TooLate
 from trunkline_translate.attempt import Attempt, Left, Patience, Why, too_late
-from trunkline_translate.chain import Chain
+from trunkline_translate.chain import ENGINES, Chain
 from trunkline_translate.checks import Finding
 from trunkline_translate.engine import FinishReason, Identity
 from trunkline_translate.language import Direction
@@ -127,7 +127,9 @@ class Translator:
             due=due if work.spare is None else now + (due - now) / 2,
             spares=work.others_up(turn.link),
         )
-        return Attempt(turn, permit, work.masked, work.task.options.model, patience, self._meters)
+        named = work.task.options.model
+        model = "" if named.startswith(ENGINES) else named
+        return Attempt(turn, permit, work.masked, model, patience, self._meters)
 
     def _check(self, work: Work, attempt: Attempt) -> None:
         """Raises Left when there is something wrong with the answer."""

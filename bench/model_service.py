@@ -1,8 +1,8 @@
-"""The speech service as a process, with the model it serves: what the benchmarks of it share.
+"""A service as a process, with the model it serves: what the benchmarks of speech and translation share.
 
 A registry on a PostgreSQL of its own holds the model and a Valkey keeps the sessions, as in the suite, both on the
-load's core; then comes `python -m trunkline_speech`, and a gateway where one is asked for, on the core that is named. Loads run in the benchmark's own process, on the last
-core.
+load's core; then comes `python -m trunkline_SERVICE`, and a gateway where one is asked for, on the core that is
+named. Loads run in the benchmark's own process, on the last core.
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ from trunkline_local.embedded import PostgreSQL, Valkey, free_port
 from trunkline_local.services import environment, is_serving
 
 ROOT = Path(__file__).resolve().parents[1]
-ARTIFACT = ROOT / "models/whisper-micro/artifact"
 READY_S = 120.0
 POLL_S = 0.01
-SPEECH = ("-m", "trunkline_speech")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +52,15 @@ class Stores:
     directory: Path
 
 
-def parser(about: str | None) -> argparse.ArgumentParser:
+def parser(about: str | None, model: str = "whisper-micro") -> argparse.ArgumentParser:
     """Of a benchmark that needs the model."""
     made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--artifact", type=Path, default=ARTIFACT, help="directory models/NAME/artifact")
+    made.add_argument(
+        "--artifact",
+        type=Path,
+        default=ROOT / "models" / model / "artifact",
+        help="directory models/NAME/artifact",
+    )
     return made
 
 
@@ -97,13 +100,14 @@ async def stores(artifact: Path) -> AsyncIterator[Stores]:
 
 
 @asynccontextmanager
-async def speech(
+async def running(
+    name: str,
     at: Stores,
     core: int | None,
     settings: Mapping[str, str] | None = None,
     *,
     gateway: bool = False,
-    command: Sequence[str] = SPEECH,
+    command: Sequence[str] = (),
 ) -> AsyncIterator[Served]:
     """The service, and a gateway, on one core or on any; returns when they serve."""
     cache = at.directory / "cache"
@@ -116,12 +120,12 @@ async def speech(
     }
     with ExitStack() as children, on(core):
         started = time.perf_counter()
-        port, pid = children.enter_context(child(command, given, at.directory))
+        port, pid = children.enter_context(child(command or ("-m", f"trunkline_{name}"), given, at.directory))
         await serving(port)
         target, door = f"127.0.0.1:{port}", 0
         if gateway:
             door, _ = children.enter_context(
-                child(("-m", "trunkline_gateway"), {"SPEECH": target}, at.directory)
+                child(("-m", "trunkline_gateway"), {name.upper(): target}, at.directory)
             )
             await serving(door)
         os.sched_setaffinity(0, {cores()[1]})
