@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from trunkline.translate.v1 import translate_pb2 as pb
 from trunkline_gateway.__main__ import build
 from trunkline_gateway.settings import Settings
-from trunkline_hop.errors import BadRequest, Fault, Unimplemented
+from trunkline_hop.errors import BadRequest, Fault
 from trunkline_hop.server import running
 from trunkline_hop.settings import ServiceSettings
 
@@ -35,13 +35,19 @@ class ScriptedTranslate:
         self.held: dict[str, asyncio.Event] = {}
         """A text that is not answered before."""
         self.restarts: set[str] = set()
-        """Sentences whose engine fails after the first word."""
+        """Sentences whose engine fails after the first word, once."""
         self.degradations: list[str] = []
         self.finish_reason = pb.FINISH_REASON_STOP
         self.vllm = True
         """Whether the better engine is up."""
+        self.detects = ""
+        self.dies_in = ""
+        """Sentence of a conversation in which the better engine is waited for to be killed."""
+        self.killed = asyncio.Event()
         self.asked: list[pb.StreamTranslateRequest] = []
-        self.listed = 0
+        self.configs: list[pb.ConverseConfig] = []
+        self.requests: list[pb.ConverseRequest] = []
+        """Of conversations, after the config."""
 
     def provenance(self, fallback: bool = False) -> pb.Provenance:
         """Of what would translate now."""
@@ -51,15 +57,56 @@ class ScriptedTranslate:
         return pb.Provenance(engine="openvino", model_version=OPENVINO, device="CPU", degradations=lacks)
 
     async def Translate(self, request, call):
-        raise Unimplemented("METHOD_UNKNOWN", "not scripted")
+        translations = []
+        for text in request.texts:
+            (sentence,) = [
+                each["sentence"] for each in self.events(1, text, request.options) if "sentence" in each
+            ]
+            translated = pb.TranslatedText(text=sentence.text, sentences=[sentence])
+            translations.append(pb.Translation(translated=translated))
+        return pb.TranslateResponse(translations=translations)
 
     async def Converse(self, requests, call):
-        async for _ in requests:
-            raise Unimplemented("METHOD_UNKNOWN", "not scripted")
-        yield pb.ConverseResponse()
+        """Every segment is a sentence."""
+        config = (await anext(requests)).config
+        self.configs.append(config)
+        sequence = 1
+        yield pb.ConverseResponse(sequence=sequence, started=pb.ConversationStarted(session_id="s1"))
+        number = 0
+        async for request in requests:
+            self.requests.append(request)
+            if not request.HasField("segment"):
+                continue
+            number += 1
+            segment = request.segment
+            async for event in self._sentence(number, segment, config.options):
+                sequence += 1
+                yield pb.ConverseResponse(sequence=sequence, text_ids=[segment.segment_id], **event)
+
+    async def _sentence(self, number, segment, options) -> AsyncIterator[dict]:
+        if segment.text in self.fails:
+            failure = pb.Failure(code="UNAVAILABLE", reason="NO_ENGINE", message="no engine is up")
+            yield {"sentence_failed": pb.SentenceFailed(sentence_id=number, failure=failure)}
+            return
+        if self.vllm and segment.text == self.dies_in:
+            yield {"delta": pb.Delta(sentence_id=number, revision=1, text="something else")}
+            async with asyncio.timeout(30):
+                await self.killed.wait()
+            self.restarts.add(segment.text)
+        given = pb.TranslationOptions()
+        given.CopyFrom(options)
+        given.source_language_code = segment.language_code
+        for event in self.events(number, segment.text, given):
+            first = event.get("delta")
+            if segment.text == self.dies_in and first is not None and first.revision == 1:
+                continue
+            yield event
 
     async def DetectLanguage(self, request, call):
-        raise Unimplemented("METHOD_UNKNOWN", "not scripted")
+        """What it translated last into, unless another one is said."""
+        code = self.detects or self.configs[-1].options.target_language_code
+        language = pb.DetectedLanguage(language_code=code, confidence=0.9)
+        return pb.DetectLanguageResponse(detections=[pb.Detection(languages=[language])])
 
     async def StreamTranslate(self, request, call):
         self.asked.append(request)
@@ -82,6 +129,7 @@ class ScriptedTranslate:
         if source in self.restarts:
             yield {"delta": pb.Delta(sentence_id=number, revision=1, text="something else")}
             revision, fallback = 2, True
+            self.restarts.discard(source)
         for place, word in enumerate(text.split(" ")):
             yield {
                 "delta": pb.Delta(sentence_id=number, revision=revision, text=f"{' ' if place else ''}{word}")
@@ -103,7 +151,6 @@ class ScriptedTranslate:
 
     async def ListLanguages(self, request, call):
         """Two pages, of one pair each."""
-        self.listed += 1
         source, target, following = ("en", "es", "2") if not request.page_token else ("es", "en", "")
         error = "" if self.vllm else "http://127.0.0.1:1 does not answer: start it"
         engines = [
@@ -115,8 +162,8 @@ class ScriptedTranslate:
 
 
 @asynccontextmanager
-async def translating() -> AsyncIterator[ScriptedTranslate]:
-    """The service behind the real gateway, whose address is its `target`."""
+async def translating(speech: str = "") -> AsyncIterator[ScriptedTranslate]:
+    """The service behind the real gateway, whose address is its `target`, beside one of speech if there is one."""
     service = ScriptedTranslate()
 
     async def add(server, settings):
@@ -125,7 +172,7 @@ async def translating() -> AsyncIterator[ScriptedTranslate]:
     async with AsyncExitStack() as stack:
         own = ServiceSettings(port=0, metrics_port=0, drain_grace_s=1.0)
         server = await stack.enter_async_context(running("translate", own, add))
-        gateway = Settings(port=0, metrics_port=0, drain_grace_s=1.0, translate=server.target)
+        gateway = Settings(port=0, metrics_port=0, drain_grace_s=1.0, translate=server.target, speech=speech)
         service.target = (await stack.enter_async_context(running("gateway", gateway, build))).target
         yield service
 

@@ -42,7 +42,7 @@ def segments(sample):
 class Stands(Stage):
     """A stage on which nothing runs but the scripted service: a kill breaks its streams."""
 
-    service: ScriptedSpeech
+    service: ScriptedSpeech | None = None
 
     def kill(self, name):
         self.service.killed.set()
@@ -60,7 +60,7 @@ def stage(speech, tmp_path, monkeypatch):
     data = DataDirectory(tmp_path)
     process = ProcessState(name="speech", health=Health.SERVING, pid=4711)
     data.write(SuiteState(pid=1, started=0.0, gateway=speech.target, processes=[process]))
-    return Stands(Console(file=io.StringIO(), width=200), speech.target, data, speech)
+    return Stands(Console(file=io.StringIO(), width=200), speech.target, data, service=speech)
 
 
 async def test_what_is_said_is_shown_while_it_grows_and_a_kill_loses_nothing(stage):

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from trunkline_local.daemon import arguments
+from trunkline_local.embedded import HOST, free_port
 from trunkline_local.processes import Command, Process
 from trunkline_local.report import Progress
 from trunkline_local.services import environment
@@ -48,6 +49,8 @@ class Stage:
     gateway: str
     """`host:port` of the one door."""
     data: DataDirectory
+    engine_port: int = 0
+    """Where the suite's translation service looks for a better engine than its own; an act may start one there."""
 
     def process(self, name: str) -> ProcessState:
         """One process of the suite as it is now."""
@@ -138,11 +141,13 @@ async def _play(console: Console, directory: Path) -> None:
     supervisor = Process("supervisor", data.log("supervisor"))
     console.rule("the suite", align="left")
     # Its own Valkey and PostgreSQL even where others are configured: a demo writes, and breaks things.
-    command = Command(arguments(options), environment({}), orphan_signal=signal.SIGTERM)
+    engine_port = free_port()
+    engine = {"VLLM": f"http://{HOST}:{engine_port}/v1", "VLLM_PROMPT": "codes"}
+    command = Command(arguments(options), environment(engine), orphan_signal=signal.SIGTERM)
     supervisor.start(command)
     try:
         gateway = await _serving(console, data, supervisor)
-        stage = Stage(console, gateway, data)
+        stage = Stage(console, gateway, data, engine_port)
         for act in acts():
             console.print()
             console.rule(act.title, align="left")

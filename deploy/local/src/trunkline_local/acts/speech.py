@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -19,11 +19,12 @@ from rich.markup import escape
 from trunkline.speech.v1 import speech_pb2 as pb
 from trunkline.speech.v1.speech_pb2_grpc import SpeechServiceStub
 from trunkline_hop.errors import Fault
+from trunkline_local.acts.hearing import play
 from trunkline_local.demo import ActFailed, Stage
 from trunkline_local.door import fault_of, open_channel
 from trunkline_local.state import ProcessState
-from trunkline_local.transcribe_audio import LIVE_PIECE_S, RATE_HZ, SAMPLE_BYTES, Recording, paced
-from trunkline_local.transcribe_session import Session, SessionLost, seconds
+from trunkline_local.transcribe_audio import LIVE_PIECE_S
+from trunkline_local.transcribe_session import SessionLost, seconds
 from trunkline_phrases import Language, spoken
 from trunkline_whisper_micro.samples import Sample, load
 
@@ -35,8 +36,6 @@ SPEED = 4.0
 """The conversation is played so many times as fast as it was spoken."""
 KILLED_IN = 3
 """Segment in the middle of which the server is killed."""
-SILENCE_S = 1.0
-"""What a microphone hears after the last word."""
 LONGEST_FINAL_S = 5.0
 """After the end of speech. A quiet machine takes a tenth of it."""
 MOST_WRONG = 0.2
@@ -200,21 +199,8 @@ class _Play:
                 case "audio_dropped":
                     transcript.dropped_s += seconds(event.audio_dropped.duration)
 
-        config = pb.StreamingConfig(
-            options=pb.RecognitionOptions(language_code=sample.language if kill else ""),
-            audio_format=pb.AudioFormat(
-                encoding=pb.AUDIO_ENCODING_LINEAR16, sample_rate_hertz=RATE_HZ, channels=1
-            ),
-        )
-        session = Session(self._stub, config, heard, lambda why: None)
         async with asyncio.timeout(SESSION_TIMEOUT_S):
-            await session.run(
-                paced(
-                    _with_silence(Recording(sample.path).pieces(LIVE_PIECE_S)),
-                    lambda: self._loop.time() * speed,
-                    lambda wait_s: asyncio.sleep(wait_s / speed),
-                )
-            )
+            await play(self._stub, sample, heard, speed, sample.language if kill else "")
         return transcript
 
     def _note(self, sample: Sample, heard: str) -> bool:
@@ -241,11 +227,3 @@ def check_whole(sample: Sample, segments: Sequence[pb.Segment]) -> None:
         first_s, last_s = sentence.words[0].start_s, sentence.words[-1].end_s
         if not any(start_s < last_s and end_s > first_s for start_s, end_s in heard):
             raise ActFailed(f"lost: {sentence.text!r}, said at {first_s:.1f} s")
-
-
-async def _with_silence(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for piece in pieces:
-        yield piece
-    quiet = bytes(SAMPLE_BYTES * round(LIVE_PIECE_S * RATE_HZ))
-    for _ in range(round(SILENCE_S / LIVE_PIECE_S)):
-        yield quiet
