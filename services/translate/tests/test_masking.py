@@ -72,6 +72,19 @@ def test_a_phrase_is_whole_words_where_a_script_has_words(text: str, phrase: str
     assert kept(text, phrase) == masked
 
 
+def test_upper_and_lower_case_of_every_script_are_the_same_for_terms() -> None:
+    assert termed("ΟΔΟΣ Οδός οδος", οδός="street", οδος="way") == f"{P0} {P1} {P2}"
+    assert termed("İZMİR ÉTÉ", été="summer") == f"İZMİR {P0}"
+
+
+def test_two_hundred_phrases_are_found_where_they_are() -> None:
+    keep = tuple(f"phrase {number}" for number in range(100))
+    glossary = tuple((f"term {number}", f"Wort {number}") for number in range(100))
+    masked = mask("phrase 7, phrase 77, Term 99 and term 100", keep, glossary)
+    assert masked.restored() == "phrase 7, phrase 77, Wort 99 and term 100"
+    assert len(masked.phrases) == 3
+
+
 def test_the_longest_phrase_wins_where_several_begin() -> None:
     assert kept("New York Times of New York", "New York", "New York Times") == f"{P0} of {P1}"
     assert mask("New York Times", ("New York", "New York Times")).phrases[0].text == "New York Times"

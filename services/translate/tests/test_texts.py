@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
@@ -14,7 +15,7 @@ from translator_parts import VirtualPolicy, now, virtually
 from trunkline_hop.errors import BadRequest, Fault, Overloaded, TooLate, Unavailable
 from trunkline_translate.detect import Detected
 from trunkline_translate.engine import Exchange, Identity, Priority
-from trunkline_translate.sentences import split
+from trunkline_translate.sentences import Span, split
 from trunkline_translate.texts import TextEvent, Texts
 from trunkline_translate.translation import Options, Outcome, Partial, Task, Translated
 from trunkline_translate.translator import NOBODY
@@ -154,10 +155,19 @@ async def test_the_language_is_found_out_once_a_text_where_it_is_not_given() -> 
     assert len(knows.seen) == 1
 
 
-async def test_the_beginning_of_a_long_text_tells_its_language() -> None:
-    knows = Knows()
-    await Texts(Shouting(), lambda text, language: [], knows).whole("a" * 20_000, Options("es"))
+def test_a_long_text_is_cut_in_a_thread_and_its_beginning_tells_its_language() -> None:
+    translator, knows, threads = Shouting(), Knows(), set[str]()
+
+    def cut(text: str, language: str) -> Sequence[Span]:
+        threads.add(threading.current_thread().name)
+        return split(text, language)[:2]
+
+    long = "Ada saw. " * 1000
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        whole = runner.run(Texts(translator, cut, knows).whole(long, Options("es")))
+    assert whole.text == "ADA SAW. ADA SAW." + long[len("Ada saw. Ada saw.") :]
     assert [len(text) for text in knows.seen] == [2000]
+    assert threads != {threading.main_thread().name}
 
 
 async def test_a_text_that_does_not_tell_its_language_leaves_it_to_the_translator() -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from trunkline_hop.errors import BadRequest
 
@@ -23,8 +23,8 @@ FIRST: Final = 0xE000
 LAST: Final = 0xF8FF
 MOST: Final = LAST - FIRST + 1
 """Phrases of one sentence."""
+_OWN: Final = re.compile(f"[{chr(FIRST)}-{chr(LAST)}]+")
 _PLACEHOLDERS: Final = re.compile(f"[{chr(FIRST)}-{chr(LAST)}]")
-_OWN: Final = rf"[{chr(FIRST)}-{chr(LAST)}]+"
 # Scripts that put no space between words, and Hangul, whose particles are written together with the word.
 _UNSPACED: Final = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u4dbf"
@@ -138,41 +138,70 @@ class Unmasker:
         return phrase.text
 
 
+class _Term(NamedTuple):
+    """A phrase to look for."""
+
+    words: list[str]
+    """In lower case where that does not matter."""
+    target: str | None
+    """Its translation; None: it stays as it is."""
+
+    def end(self, text: str, start: int) -> int:
+        """Where it ends when it begins at a place of the text, else 0. Any white space is as good as another."""
+        place = start
+        for number, word in enumerate(self.words):
+            if number:
+                words = place
+                while text[place : place + 1].isspace():
+                    place += 1
+                if place == words:
+                    return 0
+            if not text.startswith(word, place):
+                return 0
+            place += len(word)
+        return place
+
+
 class _Terms:
-    """What is to be masked."""
+    """What is to be masked, by its first character in lower case.
+
+    No regular expression: compiling one of 200 terms took 70 ms, in which nobody else is served.
+    """
 
     def __init__(self, keep: tuple[str, ...], glossary: tuple[tuple[str, str], ...]) -> None:
-        terms: list[tuple[str, str, str | None]] = [(text, _spelled(text), None) for text in keep]
-        terms += [(text, f"(?i:{_spelled(text)})", target) for text, target in glossary]
-        terms = [term for term in terms if term[0].strip()]
+        self._terms: dict[str, list[_Term]] = {}
+        terms = [_Term(text.split(), None) for text in keep]
+        terms += [_Term(_lower(text).split(), target) for text, target in glossary]
         # Sorting is stable, so that of two alike the kept one is first.
-        terms.sort(key=lambda term: -len(" ".join(term[0].split())))
-        self._terms = [(re.compile(spelled), target) for _, spelled, target in terms]
-        # Which of them begins at a place is looked at only where one does.
-        self._any = re.compile("|".join([_OWN, *(spelled for _, spelled, _ in terms)]))
+        terms.sort(key=lambda term: -len(" ".join(term.words)))
+        for term in terms:
+            if term.words:
+                self._terms.setdefault(_lower(term.words[0][0]), []).append(term)
 
     def found(self, text: str) -> Iterator[tuple[int, int, Phrase]]:
         """Start, end and phrase of everything that is masked, from left to right."""
+        lower = _lower(text)
         place = 0
-        while some := self._any.search(text, place):
-            start, place = some.start(), some.start() + 1
-            if found := self._at(text, start):
+        for start, character in enumerate(lower):
+            if start < place:
+                continue
+            if character in self._terms and (found := self._at(text, lower, start)):
                 place = found[0]
                 yield start, *found
-            elif _PLACEHOLDERS.match(some[0]):
-                place = some.end()
-                yield start, place, Phrase(some[0], Kind.KEEP)
+            elif own := _OWN.match(text, start):
+                place = own.end()
+                yield start, place, Phrase(own[0], Kind.KEEP)
 
-    def _at(self, text: str, start: int) -> tuple[int, Phrase] | None:
+    def _at(self, text: str, lower: str, start: int) -> tuple[int, Phrase] | None:
         """End and phrase of the longest term that is there."""
         if _joined(text, start):
             return None
-        for term, target in self._terms:
-            found = term.match(text, start)
-            if found and not _joined(text, found.end()):
-                if target is None:
-                    return found.end(), Phrase(found[0], Kind.KEEP)
-                return found.end(), Phrase(target, Kind.GLOSSARY)
+        for term in self._terms[lower[start]]:
+            end = term.end(text if term.target is None else lower, start)
+            if end and not _joined(text, end):
+                if term.target is None:
+                    return end, Phrase(text[start:end], Kind.KEEP)
+                return end, Phrase(term.target, Kind.GLOSSARY)
         return None
 
 
@@ -182,9 +211,12 @@ def _terms(keep: tuple[str, ...], glossary: tuple[tuple[str, str], ...]) -> _Ter
     return _Terms(keep, glossary)
 
 
-def _spelled(phrase: str) -> str:
-    """A pattern for a phrase, wherever its text is broken into lines."""
-    return r"\s+".join(map(re.escape, phrase.split()))
+def _lower(text: str) -> str:
+    """The text in lower case, character by character."""
+    lower = text.lower()
+    if len(lower) != len(text):
+        lower = "".join(low if len(low := character.lower()) == 1 else character for character in text)
+    return lower.replace("\N{GREEK SMALL LETTER FINAL SIGMA}", "\N{GREEK SMALL LETTER SIGMA}")
 
 
 def _joined(text: str, place: int) -> bool:
