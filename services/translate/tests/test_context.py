@@ -1,0 +1,79 @@
+"""What a conversation remembers: of what it said, and of what it was sent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline_translate.context import Context
+from trunkline_translate.engine import Exchange
+from trunkline_translate.language import Direction
+from trunkline_translate.text_ids import KEPT, TextIds
+
+THERE, BACK = Direction("en", "es"), Direction("es", "en")
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def exchange(number: int) -> Exchange:
+    return Exchange(f"source {number}", f"target {number}")
+
+
+def test_context_is_the_last_three_sentences_of_the_direction():
+    context = Context()
+    for number in range(5):
+        context.add(THERE, exchange(number), at(number))
+        context.add(BACK, exchange(10 + number), at(number))
+    assert context.of(THERE, at(5)) == (exchange(2), exchange(3), exchange(4))
+    assert context.of(BACK, at(5)) == (exchange(12), exchange(13), exchange(14))
+    assert context.of(Direction("en", "fr"), at(5)) == ()
+    assert Context(context.remembered).of(THERE, at(5)) == context.of(THERE, at(5))
+
+
+def test_what_is_older_than_half_a_minute_is_no_context():
+    context = Context()
+    for number, when in enumerate([0, 20, 40]):
+        context.add(THERE, exchange(number), at(when))
+    assert context.of(THERE, at(50)) == (exchange(1), exchange(2))
+    assert context.of(THERE, at(70)) == (exchange(2),)
+    assert context.of(THERE, at(71)) == ()
+
+
+@given(st.lists(st.tuples(st.sampled_from([THERE, BACK]), st.integers(0, 20)), max_size=30))
+def test_forgetting_what_is_old_loses_nothing_that_is_not(said):
+    """Beside a context that never forgets."""
+    context, everything, now = Context(), [], 0
+    for number, (direction, pause) in enumerate(said):
+        now += pause
+        fresh = [each for each, other, when in everything if other == direction and now - when <= 30]
+        assert context.of(direction, at(now)) == tuple(fresh[-3:])
+        context.add(direction, exchange(number), at(now))
+        everything.append((exchange(number), direction, now))
+    assert len(context.remembered) <= 6
+
+
+def test_a_text_is_taken_once_and_one_without_an_id_always():
+    ids = TextIds()
+    assert [ids.take(each) for each in ("a", "b", "a", "", "", "b")] == [True, True, False, True, True, False]
+
+
+def test_a_client_that_sends_again_is_behind_until_it_has_caught_up():
+    ids = TextIds(("a", "b", "c"), "c")
+    behind = []
+    for each in ("a", "b", "c", "d", "a", "", "a"):
+        ids.take(each)
+        behind.append(ids.behind)
+    assert behind == [True, True, False, False, True, False, True]
+
+
+def test_the_ids_of_answered_texts_are_forgotten_one_day_and_those_of_others_never():
+    ids = TextIds()
+    for number in range(1000):
+        ids.take(str(number))
+    ids.forget({"0", "5"})
+    assert ids.taken == ("0", "5", *map(str, range(1000 - KEPT, 1000)))
