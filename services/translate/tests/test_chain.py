@@ -214,6 +214,11 @@ async def test_candidates_are_in_order_of_preference_up_or_not() -> None:
     assert await candidates(bench.chain, "models/x/versions/3") == ["openvino"]
 
 
+async def test_what_a_version_that_is_named_translates_is_for_its_engine_to_say() -> None:
+    bench = await Bench.of(engine("openvino", directions=(EN_DE,)))
+    assert await candidates(bench.chain, "models/x/versions/3") == ["openvino"]
+
+
 async def test_an_engine_that_was_never_up_may_have_any_language() -> None:
     bench = await Bench.of(engine("triton", directions=(), down="gone"), engine("vllm", directions=(EN_DE,)))
     assert await candidates(bench.chain) == ["triton"]

@@ -30,7 +30,8 @@ from translator_parts import (
 )
 
 from trunkline_hop.errors import BadRequest, Fault, NotFound, Overloaded, TooLate, Unavailable
-from trunkline_translate.checks import Finding
+from trunkline_translate.checks import Checks, Finding
+from trunkline_translate.detect import Detector
 from trunkline_translate.engine import (
     Done,
     EngineFailed,
@@ -45,6 +46,7 @@ from trunkline_translate.translation import Partial, Translated
 
 DEAD = EngineFailed("connection refused")
 FULL = EngineFailed("its queue is full", counts=False)
+CHECKS = ("language", "echo", "preamble")
 BEFORE = (Exchange("Good day", "Buenos días"),)
 
 
@@ -272,8 +274,10 @@ async def test_a_sentence_that_fits_without_its_context_says_so() -> None:
 
 
 async def test_an_engine_that_is_named_translates_or_nobody_does() -> None:
-    bench = await Bench.of(engine("triton", "no"), engine("vllm", "Hola"), engine("openvino", DEAD))
+    vllm = engine("vllm", "Hola")
+    bench = await Bench.of(engine("triton", "no"), vllm, engine("openvino", DEAD))
     translated = await bench.answer(task(model="engines/vllm"))
+    assert vllm.models == [""]
     assert (translated.made_by.engine, translated.degradations) == ("vllm", ())
     failed = await fault_of(bench, model="engines/openvino")
     assert (failed.reason, failed.metadata) == ("ENGINE_FAILED", {"openvino": "connection refused"})
@@ -458,6 +462,22 @@ async def test_a_client_that_wants_no_new_beginning_gets_an_answer_in_doubt_and_
     failed = await fault_of(bench, restart=False, context=BEFORE)
     assert (failed.reason, list(failed.metadata)) == ("TRANSLATION_REJECTED", ["triton"])
     assert not vllm.asks
+
+
+async def test_the_checks_of_the_service_tell_a_translation_from_what_is_none() -> None:
+    source = "I would like two coffees and the bill, please."
+    right = "Quisiera dos cafés y la cuenta, por favor."
+    bench = await Bench.of(
+        engine("triton", "Ich möchte bitte zwei Kaffee und die Rechnung."),
+        engine("vllm", source),
+        engine("openvino", "Here is the translation: " + right),
+        engine("apertium", right),
+        checks=Checks(Detector(["en", "es", "de", "fr"])),
+    )
+    assert (await bench.answer(task(source))).text == right
+    counted = {(each, check) for each in ("triton", "vllm", "openvino", "apertium") for check in CHECKS
+               if bench.count("translate_check_failures_total", engine=each, check=check)}  # fmt: skip
+    assert counted == {("triton", "language"), ("vllm", "echo"), ("openvino", "preamble")}
 
 
 async def test_an_answer_that_was_cut_is_checked_as_one() -> None:

@@ -16,6 +16,7 @@ from trunkline_translate.engine import Ask, Delta, Done, EngineFailed, FinishRea
 from trunkline_translate.language import Direction
 from trunkline_translate.meters import Meters
 from trunkline_translate.translation import Options, Outcome, Partial, Task, Translated
+from trunkline_translate.translator import Checks as Looks
 from trunkline_translate.translator import Translator
 
 EN_ES = Direction("en", "es")
@@ -180,7 +181,7 @@ class Bench:
     async def of(
         cls,
         *engines: ScriptedEngine,
-        checks: Opinions | None = None,
+        checks: Looks | None = None,
         on_change: Callable[[], None] = lambda: None,
     ) -> Bench:
         """Of engines that were probed once, just now."""

@@ -208,6 +208,9 @@ class Chain:
             NotFound: MODEL_UNKNOWN, there is no such engine.
         """
         links = self._named(model) if model else self._links
+        if model and not model.startswith(ENGINES):
+            # What a version translates that may not be loaded yet is for its engine to say.
+            return links
         # What an engine that never answered would translate is not known.
         found = [
             link
