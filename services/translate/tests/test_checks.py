@@ -129,7 +129,8 @@ RIGHT = [
     ("en-de", "Sure.", "Klar."),
     ("en-fr", "Yes.", "Oui, bien sûr."),
     ("en-de", "The temperature is 30 °C.", "Die Temperatur beträgt 30 °C."),
-    ("en-de", "The angle is 30°, in formulas α.", "Der Winkel ist 30°, in Formeln α."),
+    ("en-de", "The angle is 30°, in formulas θ.", "Der Winkel ist 30°, in Formeln θ."),
+    ("en-ca", "Where is the next station?", "On és la propera estació de tren, si us plau?"),
     ("xx-yy", "Hello.", "Bonjour."),
 ]
 

@@ -13,54 +13,12 @@ from trunkline_translate.language import Direction
 from trunkline_translate.marks import CJK
 from trunkline_translate.preambles import begins_with_preamble
 
+_IN_LATIN = "af ast ca cs cy da de en es et eu fi fr ga gl hr hu id is it lt lv ms nb nl nn no oc pl pt ro sk sl sq sv tr vi"
 _SCRIPTS = {
     **dict.fromkeys(("ar", "fa", "ur"), frozenset({"ARABIC"})),
     **dict.fromkeys(("be", "bg", "kk", "ky", "mk", "mn", "ru", "tg", "uk"), frozenset({"CYRILLIC"})),
     **dict.fromkeys(("hi", "mr", "ne"), frozenset({"DEVANAGARI"})),
-    **dict.fromkeys(
-        (
-            "af",
-            "ast",
-            "ca",
-            "cs",
-            "cy",
-            "da",
-            "de",
-            "en",
-            "es",
-            "et",
-            "eu",
-            "fi",
-            "fr",
-            "ga",
-            "gl",
-            "hr",
-            "hu",
-            "id",
-        )
-        + (
-            "is",
-            "it",
-            "lt",
-            "lv",
-            "ms",
-            "nb",
-            "nl",
-            "nn",
-            "no",
-            "oc",
-            "pl",
-            "pt",
-            "ro",
-            "sk",
-            "sl",
-            "sq",
-            "sv",
-            "tr",
-        )
-        + ("vi",),
-        frozenset({"LATIN"}),
-    ),
+    **dict.fromkeys(_IN_LATIN.split(), frozenset({"LATIN"})),
     "el": frozenset({"GREEK"}),
     "he": frozenset({"HEBREW"}),
     "ja": frozenset({"CJK", "HIRAGANA", "KATAKANA"}),
@@ -176,6 +134,8 @@ class Checks:
         """Whether an answer is long enough to tell, and surely in another language. What it took over from the source,
         such as names, does not count.
         """
+        if target not in self._detector.languages:
+            return False
         taken = set(_WORD.findall(source))
         own = " ".join(word for word in _WORD.findall(answer) if word not in taken or word.islower())
         if (
