@@ -52,6 +52,26 @@ test: $(VENV)/dev ## every test, on real embedded servers
 test-long: $(VENV)/dev ## the randomised claims at full size
 	$(BIN)/python -m pytest -n 2 -m 'long or hypothesis' --hypothesis-profile=long
 
+# Real translation servers, each in an environment of its own: 4 GB. Apertium comes from the system, as
+# apertium-eng-spa and apertium-eng-cat. Where torch comes with CUDA, and the machine has no GPU, set
+# PIP_EXTRA_INDEX_URL to the index of its CPU builds.
+engines: .engines/triton/ready .engines/vllm/ready ## real Triton and vLLM servers for test-engines
+
+# Triton's Python backend wants Debian's own interpreter.
+.engines/triton/ready: tests/engines/triton.txt | $(VENV)/tools
+	/usr/bin/python3.11 -m venv --without-pip .engines/triton
+	$(PIP) --python .engines/triton/bin/python install --quiet --requirement $<
+	@touch $@
+
+.engines/vllm/ready: tests/engines/vllm.txt | $(VENV)/tools
+	$(PYTHON) -m venv --without-pip .engines/vllm
+	$(PIP) --python .engines/vllm/bin/python install --quiet --requirement $<
+	$(PIP) --python .engines/vllm/bin/python uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+test-engines: $(VENV)/dev engines ## translation through real Triton, vLLM and Apertium servers
+	TRUNKLINE_TEST_ENGINES=1 $(BIN)/python -m pytest tests/engines
+
 check: $(VENV)/dev ## format, lint, types, Dockerfiles, contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -79,5 +99,5 @@ models: $(VENV)/dev ## retrain the models that ship
 bench: $(VENV)/dev ## load and peer comparisons, as ratios
 	$(BIN)/python -m bench
 
-.PHONY: help protos demo up down test test-long check buf released models bench
+.PHONY: help protos demo up down test test-long engines test-engines check buf released models bench
 .DEFAULT_GOAL := help
