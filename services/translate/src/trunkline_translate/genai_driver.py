@@ -5,12 +5,14 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from threading import Condition, Thread
+from threading import Condition
 from typing import Final
 
 import structlog
 
+from trunkline_translate import genai_threads
 from trunkline_translate.engine import EngineFailed, SentenceTooLong
 from trunkline_translate.genai_devices import Devices, NoDevice
 from trunkline_translate.genai_pipeline import Generation, Pipeline, State
@@ -20,8 +22,6 @@ log = structlog.get_logger("trunkline.translate")
 
 INTERVAL_S: Final = 0.02
 """Between two pieces of one translation. Nobody reads faster, and each costs a run of the detokeniser."""
-_REOPEN_S: Final = 5.0
-"""Between two tries to get a device back."""
 _BROKE: Final = "its pipeline broke"
 
 
@@ -68,7 +68,7 @@ class Driver:
 
     Args:
         name: of the model, for logs.
-        devices: where pipelines are opened; one at once, in the caller's thread.
+        devices: where pipelines are opened, one at once. The first is open when this returns.
         places: tokens of the model, those of prompt and answer together.
         sequences: most at once.
         queue_limit: most that may wait.
@@ -83,19 +83,17 @@ class Driver:
         self._places = places
         self._sequences = sequences
         self._queue_limit = queue_limit
-        self._pipeline: Pipeline | None = devices.open()
+        self._pipeline: Pipeline | None = None
         self._wake = Condition()
         # Shared with the loop, under the condition's lock.
         self._inbox: list[_Waiting] = []
         self._closing = False
         self._cancels = False
         self._revive = False
-        self._thread: Thread | None = None
         # The thread's own.
         self._waiting: list[_Waiting] = []
         self._live: list[_Running] = []
         self._flushed = 0.0
-        self._opened = time.monotonic()
         # Written by the thread, read by anybody.
         self.error = ""
         """Why nothing runs; empty when it does."""
@@ -103,6 +101,9 @@ class Driver:
         """Of all pipelines so far."""
         # The loop's own.
         self._order = 0
+        opened: Future[None] = Future()
+        self._ended = genai_threads.start(lambda: self._run(opened))
+        opened.result()
 
     @property
     def device(self) -> str:
@@ -138,9 +139,6 @@ class Driver:
         with self._wake:
             if self._closing:
                 raise _closed()
-            if self._thread is None:
-                self._thread = Thread(target=self._run, name=f"driver {self._name}", daemon=True)
-                self._thread.start()
             self._inbox.append(waiting)
             self._wake.notify()
         return ticket
@@ -156,9 +154,7 @@ class Driver:
         with self._wake:
             self._closing = True
             self._wake.notify()
-        if self._thread is not None:
-            self._thread.join()
-        self._pipeline = None
+        self._ended.result()
 
     def _cancelled(self) -> None:
         with self._wake:
@@ -167,17 +163,34 @@ class Driver:
 
     # ---- what the thread does
 
-    def _run(self) -> None:
+    def _run(self, opened: Future[None]) -> None:
+        try:
+            self._pipeline = self._devices.open()
+        except Exception as error:
+            opened.set_exception(error)
+            return
+        opened.set_result(None)
         while self._awake():
             try:
                 self._turn()
             except Exception as error:
                 log.error("a pipeline is broken", model=self._name, device=self.device, exc_info=error)
                 self._replace()
+        self._end()
+
+    def _end(self) -> None:
+        """Fails what goes on, and frees the pipeline."""
+        self._fail([*self._live, *self._waiting], "it is being unloaded", counts=False)
         for running in self._live:
             running.generation.cancel()
-        self._fail([*self._live, *self._waiting], "it is being unloaded", counts=False)
         self._live, self._waiting = [], []
+        pipeline, self._pipeline = self._pipeline, None
+        if pipeline is not None and pipeline.busy:
+            try:
+                # Whatever was cancelled goes with the next step.
+                pipeline.step()
+            except Exception as error:
+                log.warning("a pipeline broke at its end", model=self._name, exc_info=error)
 
     def _awake(self) -> bool:
         """Waits until there is something to do, and takes in what came. False when it is to end."""
@@ -193,8 +206,8 @@ class Driver:
         if cancels:
             self._waiting = [each for each in self._waiting if not each.ticket.cancelled]
             heapq.heapify(self._waiting)
-        if revive and not closing:
-            self._reopen()
+        if revive and not closing and self._pipeline is None:
+            self._open()
         return not closing
 
     def _has_work(self) -> bool:
@@ -276,12 +289,7 @@ class Driver:
         self._devices.broke()
         self._open()
 
-    def _reopen(self) -> None:
-        if self._pipeline is None and time.monotonic() - self._opened >= _REOPEN_S:
-            self._open()
-
     def _open(self) -> None:
-        self._opened = time.monotonic()
         try:
             self._pipeline = self._devices.open()
         except NoDevice as error:

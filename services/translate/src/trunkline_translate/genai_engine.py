@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final
 
 from trunkline_hop.errors import BadRequest, Fault
 from trunkline_modelstore import ModelStore
 from trunkline_modelstore.version import model_of
-from trunkline_translate.engine import Ask, EngineFailed, Identity, Piece
+from trunkline_translate.engine import Ask, Done, EngineFailed, Identity, Piece
 from trunkline_translate.genai_model import GenaiModel
 from trunkline_translate.language import Direction
 
@@ -56,8 +57,7 @@ class OpenVinoEngine:
         resident = self._store.find(name)
         if resident is None:
             return Identity(NAME, name)
-        held = resident.model
-        return Identity(NAME, held.name, held.digest, held.driver.device)
+        return _identity(resident.model)
 
     async def translate(self, ask: Ask, model: str = "") -> AsyncGenerator[Piece, None]:
         """See `Engine.translate`. The version stays in memory until the generator is closed."""
@@ -74,7 +74,7 @@ class OpenVinoEngine:
                 raise _unsupported(lease.model, ask.direction)
             async with aclosing(lease.model.translate(ask)) as pieces:
                 async for piece in pieces:
-                    yield piece
+                    yield replace(piece, made_by=_identity(lease.model)) if isinstance(piece, Done) else piece
         finally:
             await lease.__aexit__(None, None, None)
 
@@ -107,6 +107,10 @@ class OpenVinoEngine:
             if model_of(status.version) == name and status.error:
                 return status.error
         return f"{name} is not in memory yet: see that the registry has a version of it in production"
+
+
+def _identity(model: GenaiModel) -> Identity:
+    return Identity(NAME, model.name, model.digest, model.driver.device)
 
 
 def _unsupported(model: GenaiModel, direction: Direction) -> BadRequest:

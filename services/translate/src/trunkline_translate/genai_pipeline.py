@@ -142,6 +142,8 @@ class GenaiPipeline:
         config.do_sample = False
         config.apply_chat_template = False
         config.stop_token_ids = set(self._ends)
+        # Not the one that the pipeline reads from the files: the facts hold.
+        config.ignore_eos = not self._ends
         # A number twice would break the pipeline.
         self._requests += 1
         return GenaiGeneration(self._pipeline.add_request(self._requests, prompt.ids, config))

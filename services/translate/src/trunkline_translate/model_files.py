@@ -23,6 +23,7 @@ GRAPHS: Final = ("openvino_model", "openvino_tokenizer", "openvino_detokenizer")
 LOADED: Final = (
     "config.json",
     "generation_config.json",
+    "tokenizer.json",
     "tokenizer_config.json",
     *(f"{graph}.{part}" for graph in GRAPHS for part in ("xml", "bin")),
 )
