@@ -45,8 +45,8 @@ EVENTS_WAITING: Final = 64
 LEAVE_S: Final = 5.0
 """A server that is about to go translates what is complete for so long. The rest is translated where it goes on."""
 LAPSE: Final = 1 << 20
-"""What is said while the store does not answer has numbers so much higher that who resumes a conversation from what was
-kept before can tell. More than a stream can say between two sentences."""
+"""What is said while the store does not answer has numbers so much higher that who resumes a conversation from what is
+kept of it can tell. More than a stream can say between two sentences."""
 REVISIONS: Final = 100
 """A sentence that a stream began before is begun anew under revisions so much higher: more than a stream can need."""
 SURE: Final = 0.8
@@ -372,7 +372,8 @@ class Conversation:
     async def _keep(self, final: Said | None = None) -> None:
         ready = self._state.next_sentence
         kept = await self._keeper.save(self._state.snapshot(), final)
-        if self._kept and not kept and self._keeper.token:
+        if not kept and self._keeper.token:
+            # Every time: what was not confirmed may be kept all the same.
             self._state.sequence += LAPSE
         self._kept, self._ready = kept, ready
 
