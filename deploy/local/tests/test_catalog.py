@@ -9,6 +9,7 @@ import pytest
 
 from trunkline.registry.v1 import registry_pb2 as registry
 from trunkline_local.catalog import FORMATS, SIGNATURE, VERSION_FILES, Bundle, bundles
+from trunkline_phrase_translator import artifact as translator
 from trunkline_whisper_micro import artifact
 
 
@@ -37,3 +38,9 @@ def test_a_model_of_speech_is_what_its_recipe_writes(tmp_path):
     assert {SIGNATURE, *VERSION_FILES["recognize_speech"]} == set(artifact.VERSION_FILES)
     assert FORMATS["recognize_speech"] == registry.FORMAT_OPENVINO_IR
     assert artifact.signature(["en"], 8.0)["task"] in VERSION_FILES
+
+
+def test_a_model_of_translation_is_what_its_recipe_writes():
+    assert {SIGNATURE, *VERSION_FILES["translate"]} == set(translator.VERSION_FILES)
+    assert FORMATS["translate"] == registry.FORMAT_OPENVINO_IR
+    assert translator.signature(["en"], 3, 512)["task"] in VERSION_FILES

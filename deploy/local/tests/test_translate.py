@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+from datetime import timedelta
 
 import pytest
 from conditions import until
@@ -135,14 +136,16 @@ async def test_lines_keep_their_order_though_several_are_under_way(translator):
 
 
 async def test_a_line_that_fails_ends_it_with_its_reason_and_the_remedy(translator):
-    translator.fails = {"two": Unavailable("NO_ENGINE", "no engine for en-es is up")}
+    translator.fails = {
+        "two": Unavailable("NO_ENGINE", "no engine for en-es is up", retry_after=timedelta(seconds=5))
+    }
     given = b"one\ntwo\nthree\n"
     status, out, err = await translate("--to", "es", target=translator.target, given=given)
     assert (status, out) == (1, "ONE\n")
     assert "no engine for en-es is up (UNAVAILABLE NO_ENGINE); " in err
     assert "--languages" in err
     status, out, err = await translate("--to", "es", "--continue", target=translator.target, given=given)
-    assert (status, out) == (1, "ONE\n\nTHREE\n")
+    assert (status, out) == (1, "ONE\n\nTHREE\n"), err
     assert err.count("NO_ENGINE") == 1
     status, out, _ = await translate(
         "--to", "es", "--continue", "--json", target=translator.target, given=given

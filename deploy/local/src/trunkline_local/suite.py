@@ -6,7 +6,7 @@
     retrieval  base+2  1                         blob_dir
     ranking    base+3  2                         features, registry, retrieval, models, model_cache_dir
     speech     base+4  2       valkey            registry, redis_url, models, model_cache_dir
-    translate  base+5  2       valkey            registry, redis_url, models, model_cache_dir, triton, vllm
+    translate  base+5  2       valkey            registry, redis_url, models, model_cache_dir, triton*, vllm*
     registry   base+6  1       postgres          postgres_dsn, blob_dir
 
 A service that serves models is left out when there is none of its tasks. Layer 0 are the embedded servers. Everything starts as early as its needs allow; layers stop from the top.
