@@ -47,14 +47,12 @@ async def build(server: Server, settings: Settings) -> None:
     chain = Chain(engines, server.clock, meters, probe_s=settings.probe_s, on_change=server.refresh)
     server.readiness("engines", chain.ready)
     await server.own(chain)
-    translator = Coalesced(
-        Translator(
-            chain,
-            Checks(detector),
-            meters,
-            first_token_s=settings.first_token_s,
-            stall_s=settings.stall_s,
-        ),
+    translator = Translator(
+        chain,
+        Checks(detector),
+        meters,
+        first_token_s=settings.first_token_s,
+        stall_s=settings.stall_s,
     )
     store = None
     if settings.redis_url:
@@ -71,7 +69,9 @@ async def build(server: Server, settings: Settings) -> None:
         clock=server.clock,
         limit=settings.max_conversations,
     )
-    server.add(TranslateService(Texts(translator, split, detector), conversations, detector, chain.states))
+    server.add(
+        TranslateService(Texts(Coalesced(translator), split, detector), conversations, detector, chain.states)
+    )
 
 
 async def _engines(server: Server, settings: Settings, models_changed: Callable[[], None]) -> list[Engine]:
