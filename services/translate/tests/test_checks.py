@@ -111,6 +111,8 @@ RIGHT = [
     ("en-fr", "\ue000", "\ue000"),
     ("es-en", "No.", "No."),
     ("en-de", "Taxi!", "Taxi!"),
+    ("en-es", "no", "no"),
+    ("zh-ja", "日本", "日本"),
     ("fr-en", "Table.", "Table."),
     ("en-de", "My name is Ludwig van Beethoven.", "Ich heiße Ludwig van Beethoven."),
     ("en-zh", "My name is Jack.", "我叫Jack。"),

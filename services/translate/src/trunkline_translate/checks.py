@@ -28,18 +28,9 @@ _SCRIPTS = {
 }
 """By language; those that are written in several, and others, are not checked."""
 
-_LENGTHS = {
-    "en": 1.0,
-    "es": 1.12,
-    "de": 1.13,
-    "fr": 1.18,
-    "ca": 1.1,
-    "it": 1.12,
-    "pt": 1.1,
-    "zh": 0.33,
-    "ja": 0.45,
-}
-"""Characters of the same text in several languages, where English has 1."""
+_LENGTHS = {"es": 1.12, "de": 1.13, "fr": 1.18, "ca": 1.1, "it": 1.12, "pt": 1.1}
+"""Letters of the same text in several languages, where English has 1. A Chinese letter counts as three, a Japanese one
+as two."""
 _LONGEST, _SHORTEST = 2.2, 0.4
 """Most and least of what is to be expected..."""
 _MORE, _LESS = 15, 10
@@ -48,6 +39,7 @@ _MORE, _LESS = 15, 10
 _LETTER = rf"(?!{CJK.pattern})[^\W\d_]"
 _WORD = re.compile(rf"{CJK.pattern}|(?:{_LETTER})+(?:['’-](?:{_LETTER})+)*")
 """A word, or a Chinese or Japanese letter."""
+_IDEOGRAPH = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 _CONTROL = re.compile(r"<\|[^|>\s]{1,40}\|>|</?s>|\[/?INST\]|```")
 _PERIOD, _TIMES = 60, 6
 """A model that goes in circles says the same so many times at the end, so many characters at most."""
@@ -217,7 +209,7 @@ def _is_echo(source: str, answer: str) -> bool | None:
     translatable = sum(word[0].islower() for word in words)
     ideographs = sum(_script(letter) in _SCRIPTS["ja"] for letter in source if letter.isalpha())
     surely = (len(words) > 3 and translatable > 1) or ideographs > 4
-    if heard == said and (translatable or ideographs > 1):
+    if heard == said and (surely or translatable > 1):
         return surely
     return True if surely and heard.startswith(said + " ") else None
 
@@ -234,5 +226,10 @@ def _is_quoted(text: str) -> bool:
 
 def _is_other_length(source: str, answer: str, direction: Direction) -> bool:
     share = _LENGTHS.get(direction.target, 1.0) / _LENGTHS.get(direction.source, 1.0)
-    expected, more, less = len(source) * share, _MORE * _LENGTHS.get(direction.target, 1.0), _LESS
-    return len(answer) > expected * _LONGEST + more or len(answer) + less < expected * _SHORTEST
+    expected, found = _size(source) * share, _size(answer)
+    return found > expected * _LONGEST + _MORE or found + _LESS < expected * _SHORTEST
+
+
+def _size(text: str) -> int:
+    ideographs = len(_IDEOGRAPH.findall(text))
+    return len(text) + len(CJK.findall(text)) + ideographs

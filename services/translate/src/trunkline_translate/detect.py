@@ -1,7 +1,7 @@
 """Which language a text is in: py3langid (naive Bayes over n-grams of bytes; Lui and Baldwin, ACL 2012).
 
 Chosen over lingua 2.1.1, which was right less often on the same sentences, took longer for them, and is 96 MB instead of
-4.6 (figures in the README; `python -m bench translate_language`).
+4.6: `python -m bench translate_language` measures both.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-_NO_WORDS = re.compile(r"https?://\S+|www\.\S+|\S+@\S+\.\S+|[\W\d_\ue000-\uf8ff]+")
-"""What tells nothing: addresses of the net, digits, punctuation, placeholders."""
+_NOISE = re.compile(r"https?://\S+|www\.\S+|\S+@\S+\.\S+|[\d_\ue000-\uf8ff]+")
+"""What tells nothing: addresses of the net, digits, placeholders."""
 _ENOUGH = 1000
 """Characters that are looked at."""
 
@@ -48,8 +48,8 @@ class Detector:
 
         Empty when nothing tells: no letters, or none that are more of one language than of another, as in `OK`.
         """
-        words = _NO_WORDS.sub(" ", text[:_ENOUGH]).strip()
-        if not words:
+        words = _NOISE.sub(" ", text[:_ENOUGH]).strip()
+        if not any(character.isalpha() for character in words):
             return []
         ranking = [Detected(code, float(share)) for code, share in self._identifier.rank(words)]
         if len(ranking) > 1 and ranking[0].confidence == ranking[-1].confidence:
