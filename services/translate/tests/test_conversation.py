@@ -36,7 +36,7 @@ from trunkline_translate.conversation_events import (
     Started,
 )
 from trunkline_translate.engine import Formality, Priority
-from trunkline_translate.translation import Options, Task, Translated
+from trunkline_translate.translation import Options, Partial, Task, Translated
 
 
 async def test_every_sentence_is_answered_in_pieces_and_whole():
@@ -335,9 +335,9 @@ async def test_a_translation_that_begins_anew_is_told_under_its_revision():
     here = Here()
 
     async def twice(task: Task):
-        yield module.Partial(1, "wrong")
-        yield module.Partial(2, "ri")
-        yield module.Partial(2, "ght")
+        yield Partial(1, "wrong")
+        yield Partial(2, "ri")
+        yield Partial(2, "ght")
         yield Translated("right", "en", "es", 2, SCRIPT)
 
     here.translator.translate = twice
