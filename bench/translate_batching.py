@@ -1,0 +1,174 @@
+"""Translations at once through the service, against the bare ContinuousBatchingPipeline driven in the same process.
+
+    models/phrase-translator/.venv/bin/python bench/random_translator.py build/translator-100m
+    python -m bench translate_batching --model build/translator-100m
+
+The service (gRPC, sentences, chain, engine; no checks) and the bare pipeline answer the same sentences with 64 tokens
+each, in turns. Required: at 16 at once the service makes 90 % of the bare pipeline's tokens/s or more, 8 at once make 3
+times those of 1, the first token comes within the bare one's time and twice an echo's, the event loop is at most 10 ms
+late (p99) meanwhile, a translation that is given up makes 2 steps more at most, and 1,000 of them leave nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trunkline.translate.v1 import translate_pb2 as pb
+from trunkline.translate.v1.translate_pb2_grpc import TranslateServiceStub
+from trunkline_hop.channel import connect
+
+TOKENS = 64
+AT_ONCE = (1, 8, 16)
+ECHO_MS = 0.3
+"""p50 of an echo behind the full stack, as `python -m bench hop_echo` has it."""
+SENTENCES = 16
+
+
+class Replica:
+    """The process of `bench.translate_replica`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def do(self, what: str, **arguments: Any) -> dict[str, Any]:
+        """What it answers to a command."""
+        if what:
+            assert self._process.stdin is not None
+            self._process.stdin.write((json.dumps({"do": what} | arguments) + "\n").encode())
+        assert self._process.stdout is not None
+        while not (line := await self._process.stdout.readline()).startswith(b"{"):
+            if not line:
+                raise RuntimeError("the replica ended")
+        return dict(json.loads(line))
+
+    async def end(self) -> None:
+        """Lets it end."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+
+
+async def served(stub: Any, texts: Sequence[str], at_once: int) -> dict[str, float]:
+    """Translates all texts through the service, so many at once."""
+    waiting = list(reversed(texts))
+    first: list[float] = []
+    tokens = 0
+
+    async def client() -> None:
+        nonlocal tokens
+        while waiting:
+            options = pb.TranslationOptions(
+                source_language_code="en", target_language_code="es", max_output_tokens=TOKENS
+            )
+            request = pb.StreamTranslateRequest(options=options, text=waiting.pop())
+            began, seen = time.perf_counter(), False
+            async for response in stub.StreamTranslate(request, timeout=120):
+                if not seen:
+                    first.append(time.perf_counter() - began)
+                    seen = True
+                tokens += response.sentence.completion_tokens
+
+    began = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(at_once)))
+    seconds = time.perf_counter() - began
+    return {
+        "tokens_s": tokens / seconds,
+        "sentences_s": len(texts) / seconds,
+        "first_ms": statistics.median(first) * 1e3,
+    }
+
+
+async def usable(replica: Replica) -> list[str]:
+    """Sentences that a model of random weights answers at length: without a token for control in it."""
+    found: list[str] = []
+    for number in range(200):
+        text = f"I have {number} apples and a cat"
+        answer = await replica.do("bare", prompts=[prompt(text)], at_once=1, tokens=TOKENS)
+        if "<|" not in answer["texts"][0].removesuffix("<|end|>"):
+            found.append(text)
+        if len(found) == SENTENCES:
+            return found
+    raise RuntimeError("the model ends nearly all of its answers at once")
+
+
+def prompt(text: str) -> str:
+    return f"<|system|>en es<|user|>{text}<|assistant|>"
+
+
+async def main(arguments: Sequence[str] = ()) -> None:
+    """Prints the figures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, default=Path("models/phrase-translator/artifact"))
+    parser.add_argument("--threads", type=int, default=1, help="of inference")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sentences", type=int, default=3, help="of each client in a round")
+    given = parser.parse_args(arguments)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bench.translate_replica",
+        str(given.model),
+        str(given.threads),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=2**24,
+    )
+    replica = Replica(process)
+    port = (await replica.do(""))["port"]
+    async with connect("translate", f"127.0.0.1:{port}") as channel:
+        stub = TranslateServiceStub(channel)
+        texts = await usable(replica)
+        await served(stub, texts, 16)
+        runs: dict[tuple[str, int], list[dict[str, float]]] = defaultdict(list)
+        lags: list[dict[str, float]] = []
+        for _ in range(given.rounds):
+            for at_once in AT_ONCE:
+                work = [texts[number % len(texts)] for number in range(at_once * given.sentences)]
+                prompts = [prompt(text) for text in work]
+                runs["bare", at_once].append(
+                    await replica.do("bare", prompts=prompts, at_once=at_once, tokens=TOKENS)
+                )
+                await replica.do("lag")
+                runs["service", at_once].append(await served(stub, work, at_once))
+                lags.append(await replica.do("lagged"))
+        report(runs, lags)
+        print(await replica.do("cancels", count=1000, text=texts[0]))
+    await replica.end()
+
+
+def report(runs: dict[tuple[str, int], list[dict[str, float]]], lags: Sequence[dict[str, float]]) -> None:
+    """Medians over the rounds; ratios of each round with itself."""
+    print("| at once | | tokens/s | sentences/s | first token, ms |")
+    print("|---|---|---|---|---|")
+    for (who, at_once), each in runs.items():
+        cells = (f"{middle(each, name):.1f}" for name in ("tokens_s", "sentences_s", "first_ms"))
+        print(f"| {at_once} | {who} | {' | '.join(cells)} |")
+    for at_once in AT_ONCE:
+        share = ratios(runs["service", at_once], runs["bare", at_once])
+        print(f"service / bare at {at_once}: {share}" + (" (required 0.90)" if at_once == 16 else ""))
+    for who in ("bare", "service"):
+        print(f"{who}: 8 at once / 1: {ratios(runs[who, 8], runs[who, 1])} (required 3)")
+    late = middle(runs["service", 1], "first_ms") - middle(runs["bare", 1], "first_ms")
+    print(f"first token, service - bare: {late:.2f} ms (required {2 * ECHO_MS:.2f}: twice an echo)")
+    worst = {name: round(statistics.median(lag[name] for lag in lags), 2) for name in lags[0]}
+    print(f"event loop late, ms, medians over rounds: {worst} (required p99 10)")
+
+
+def middle(runs: Sequence[dict[str, float]], name: str) -> float:
+    return statistics.median(run[name] for run in runs)
+
+
+def ratios(these: Sequence[dict[str, float]], those: Sequence[dict[str, float]]) -> str:
+    found = [a["tokens_s"] / b["tokens_s"] for a, b in zip(these, those, strict=True)]
+    return f"{statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
