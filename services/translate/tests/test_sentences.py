@@ -51,6 +51,8 @@ def feed(text: str, sizes: list[int], language: str, longest: int) -> list[str]:
 @given(TEXTS, st.lists(st.integers(0, 9)), st.sampled_from(LANGUAGES), st.sampled_from((3, 20, LONGEST)))
 @example("“We won!” John said. Yes.", [1] * 30, "en", LONGEST)
 @example("« Non ! » Oui", [1] * 30, "fr", LONGEST)
+@example("What?\u2029😀", [], "", LONGEST)
+@example("好。 😀好", [1] * 9, "zh", LONGEST)
 @settings(max_examples=300, deadline=None)
 def test_how_a_text_is_cut_into_pieces_makes_no_difference(
     text: str, sizes: list[int], language: str, longest: int

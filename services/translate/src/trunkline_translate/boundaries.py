@@ -14,10 +14,10 @@ from trunkline_translate.marks import BLANK_LINE, CJK, CJK_OPENERS, Place, skip_
 
 _FULL_WIDTH = "。！？｡．‼⁇⁈⁉"
 _EMOJI = "[\U0001f1e6-\U0001f1ff\U0001f300-\U0001faff\u2600-\u27bf\ufe0f\u200d]"
-_OPEN = re.compile(r"(?:[“\"']|\[\d{0,3})\Z")
-"""What opens or closes something, depending on what follows."""
+_OPEN = re.compile(r"(?:[“\"']|\[\d{0,3}|[^\S\n\u2028\u2029])\Z")
+"""What opens or closes something, or stands before an emoji, depending on what follows."""
 _FOOTNOTE = re.compile(r"\[\d{1,3}\]")
-_TRAILING_EMOJI = re.compile(rf"[^\S\n]?{_EMOJI}+")
+_TRAILING_EMOJI = re.compile(rf"[^\S\n\u2028\u2029]?{_EMOJI}+")
 
 
 def end(place: Place, lexicon: Lexicon) -> int | None:
