@@ -14,11 +14,12 @@ from typing import Any
 import grpc
 import grpc.aio
 from conditions import BOUND_S, Details, tick, until
-from suite_parts import DEGRADED_KEY, MODEL, SPOKEN, Client, rows, score, session
+from suite_parts import DEGRADED_KEY, MODEL, SPOKEN, Client, into, rows, score, session
 
 from trunkline.features.v1 import features_pb2 as fv
 from trunkline.registry.v1 import registry_pb2 as rg
 from trunkline.speech.v1 import speech_pb2 as sp
+from trunkline.translate.v1 import translate_pb2 as tr
 from trunkline_local.daemon import arguments
 from trunkline_local.processes import Command, Process
 from trunkline_local.services import environment
@@ -40,6 +41,9 @@ CALLS: dict[str, Callable[[Client], Any]] = {
     "registry": lambda client: client.registry.GetModel(rg.GetModelRequest(name=MODEL)),
     "speech": lambda client: client.speech.Recognize(
         sp.RecognizeRequest(audio=SPOKEN.read_bytes(), options=session().config.options)
+    ),
+    "translate": lambda client: client.translate.Translate(
+        tr.TranslateRequest(options=into("es"), texts=["Where is the station?"])
     ),
 }
 """One way through each of the services."""

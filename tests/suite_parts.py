@@ -25,6 +25,8 @@ import trunkline_retrieval.__main__ as retrieval_main
 import trunkline_retrieval.settings as retrieval_settings
 import trunkline_speech.__main__ as speech_main
 import trunkline_speech.settings as speech_settings
+import trunkline_translate.__main__ as translate_main
+import trunkline_translate.settings as translate_settings
 from trunkline.features.v1 import features_pb2 as fv
 from trunkline.features.v1.features_pb2_grpc import FeatureServiceStub
 from trunkline.ranking.v1 import ranking_pb2 as rk
@@ -33,6 +35,8 @@ from trunkline.registry.v1.registry_pb2_grpc import RegistryServiceStub
 from trunkline.retrieval.v1.retrieval_pb2_grpc import VectorServiceStub
 from trunkline.speech.v1 import speech_pb2 as sp
 from trunkline.speech.v1.speech_pb2_grpc import SpeechServiceStub
+from trunkline.translate.v1 import translate_pb2 as tr
+from trunkline.translate.v1.translate_pb2_grpc import TranslateServiceStub
 from trunkline_hop.channel import Channel
 from trunkline_hop.server import Server, running
 from trunkline_hop.telemetry import Tracing
@@ -46,6 +50,7 @@ DEGRADED_KEY = "x-trunkline-degraded"
 MODEL = "models/fraud"
 RECOMMENDER = "models/recommender"
 WHISPER = "models/whisper-micro"
+TRANSLATOR = "models/phrase-translator"
 SPOKEN = Path(__file__).parents[1] / "models" / "whisper-micro" / "samples" / "en-10.ogg"
 """A sentence of two seconds."""
 
@@ -60,6 +65,7 @@ class Client:
         self.registry: Any = RegistryServiceStub(self.channel)
         self.retrieval: Any = VectorServiceStub(self.channel)
         self.speech: Any = SpeechServiceStub(self.channel)
+        self.translate: Any = TranslateServiceStub(self.channel)
 
     async def __aenter__(self) -> Client:
         return self
@@ -70,8 +76,8 @@ class Client:
 
 @dataclass
 class Suite:
-    """Servers in this process: four for the fraud model, retrieval where recommendations are asked for, and speech
-    where somebody speaks.
+    """Servers in this process: four for the fraud model, retrieval where recommendations are asked for, speech where
+    somebody speaks, and translation where it is wanted.
     """
 
     directory: Path
@@ -156,6 +162,25 @@ class Suite:
             **given,
         )
 
+    async def start_translate(self, name: str = "translate", **settings: Any) -> Server:
+        # The model that ships and nothing else, whatever this machine has; and it may take its time.
+        given = {
+            "redis_timeout_s": 5.0,
+            "device_threads": 1,
+            "first_token_s": 20.0,
+            "stall_s": 20.0,
+            "apertium_modes": self.directory / "none",
+        }
+        return await self.start(
+            name,
+            translate_settings.Settings,
+            translate_main.build,
+            redis_url=self.settings["redis_url"],
+            registry=self.servers["registry"].target,
+            model_cache_dir=self.directory / name,
+            **(given | settings),
+        )
+
     async def start_features(self, **settings: Any) -> Server:
         return await self.start(
             "features",
@@ -166,7 +191,7 @@ class Suite:
         )
 
     async def start_gateway(self, name: str = "gateway", **settings: Any) -> Server:
-        kinds = ("features", "ranking", "registry", "retrieval", "speech")
+        kinds = ("features", "ranking", "registry", "retrieval", "speech", "translate")
         targets = {kind: self.servers[kind].target for kind in kinds if kind in self.servers}
         return await self.start(name, gateway_settings.Settings, gateway_main.build, **(targets | settings))
 
@@ -194,6 +219,7 @@ async def opened(
     *,
     recommending: bool = False,
     speaking: bool = False,
+    translating: bool = False,
 ) -> AsyncIterator[Suite]:
     """A suite that serves the fraud model which ships, or both models, on stores that are empty before."""
     suite = Suite(directory, {"redis_url": redis_url})
@@ -217,6 +243,9 @@ async def opened(
         if speaking:
             await catalog.register(suite.servers["registry"].target, shipped(WHISPER))
             await suite.start_speech()
+        if translating:
+            await catalog.register(suite.servers["registry"].target, shipped(TRANSLATOR))
+            await suite.start_translate()
         await suite.start_gateway()
         await serving(suite)
         yield suite
@@ -234,6 +263,8 @@ async def serving(suite: Suite, name: str = "gateway") -> None:
     ]
     if "speech" in suite.servers:
         services.append("trunkline.speech.v1.SpeechService")
+    if "translate" in suite.servers:
+        services.append("trunkline.translate.v1.TranslateService")
     await until(lambda: all(health.serving(service) for service in services))
 
 
@@ -264,6 +295,22 @@ def spoken(*, chunk: int = 4096) -> list[sp.StreamingRecognizeRequest]:
         sp.StreamingRecognizeRequest(audio=data[start : start + chunk])
         for start in range(0, len(data), chunk)
     ]
+
+
+def into(target: str, source: str = "en", **options: Any) -> tr.TranslationOptions:
+    """Out of one language into another."""
+    return tr.TranslationOptions(target_language_code=target, source_language_code=source, **options)
+
+
+def talk(target: str = "es", source: str = "en", **config: Any) -> tr.ConverseRequest:
+    """The first message of a conversation."""
+    return tr.ConverseRequest(config=tr.ConverseConfig(options=into(target, source), **config))
+
+
+def segment(number: int, text: str, *, end: bool = True) -> tr.ConverseRequest:
+    """A segment of a transcript; it ends an utterance unless it is said otherwise."""
+    said = tr.TranscriptSegment(segment_id=f"segment-{number}", text=text, end_of_utterance=end)
+    return tr.ConverseRequest(segment=said)
 
 
 def transaction(
