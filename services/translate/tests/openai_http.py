@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -61,7 +62,8 @@ class Reply:
 class OpenAi:
     """A server. Its parts may be changed while it serves."""
 
-    def __init__(self, chat: Handler, *models: str) -> None:
+    def __init__(self, chat: Handler, *models: str, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.chat = chat
         self.cards: list[dict[str, Any]] = [
             {"id": model, "object": "model", "owned_by": "vllm"} for model in models or ("translator",)
@@ -79,7 +81,7 @@ class OpenAi:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}/v1"
 
     async def __aenter__(self) -> OpenAi:
         await self.start()
@@ -90,7 +92,7 @@ class OpenAi:
 
     async def start(self) -> None:
         """On the port it had before, or a free one."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from openai_http import Handler, OpenAi, Reply, spoken
 
 from trunkline_translate.engine import (
@@ -283,7 +286,8 @@ async def test_closing_a_translation_closes_its_connection() -> None:
                 await server.idle.wait()
 
 
-async def test_a_thousand_cancels_leave_nothing_behind() -> None:
+@pytest.mark.parametrize("times", [4, pytest.param(20, marks=pytest.mark.long)])
+async def test_cancels_leave_nothing_behind(times: int) -> None:
     async with OpenAi(stalls) as server, engine(server, connections=64) as made:
         await made.probe()
         before = len(asyncio.all_tasks())
@@ -292,13 +296,13 @@ async def test_a_thousand_cancels_leave_nothing_behind() -> None:
             async with aclosing(made.translate(ask())) as pieces:
                 await anext(pieces)
 
-        for _ in range(20):
+        for _ in range(times):
             await asyncio.gather(*(cancelled() for _ in range(50)))
         async with asyncio.timeout(BOUND_S):
             await server.idle.wait()
             while len(asyncio.all_tasks()) > before:
                 await asyncio.sleep(0)
-        assert len(server.asked) == 1000
+        assert len(server.asked) == times * 50
 
 
 async def ends_early(reply: Reply) -> None:
@@ -523,6 +527,19 @@ async def test_what_is_no_openai_server_is_told(listed: object) -> None:
     async with server, engine(server) as made:
         with pytest.raises(EngineFailed, match="no OpenAI-compatible server"):
             await made.probe()
+
+
+async def test_a_certificate_of_ones_own_ca_is_trusted_where_it_is_given(tmp_path: Path) -> None:
+    ca = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(tls)
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with OpenAi(answers, tls=tls) as server:
+        async with engine(server, ca=tmp_path / "ca.pem") as made:
+            assert (await whole(made, ask()))[0] == "".join(WORDS)
+        async with engine(server) as made:
+            with pytest.raises(EngineFailed, match="cannot be reached"):
+                await made.probe()
 
 
 async def test_an_address_with_a_password_is_named_without_it() -> None:

@@ -6,9 +6,11 @@ import asyncio
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 
 import grpc
 import pytest
+import trustme
 from triton_server import Asked, Response, Triton, raw, refused, said
 
 from trunkline_translate.chat_template import ChatTemplate
@@ -237,7 +239,8 @@ async def test_closing_a_translation_cancels_it_on_the_server() -> None:
             await server.idle.wait()
 
 
-async def test_a_thousand_cancels_leave_nothing_behind() -> None:
+@pytest.mark.parametrize("times", [4, pytest.param(20, marks=pytest.mark.long)])
+async def test_cancels_leave_nothing_behind(times: int) -> None:
     async def endless(server: Triton, asked: Asked) -> AsyncIterator[Response]:
         yield said("otra vez ", final=False)
         await asyncio.Event().wait()
@@ -250,12 +253,12 @@ async def test_a_thousand_cancels_leave_nothing_behind() -> None:
             await anext(pieces)
             await pieces.aclose()
 
-        for _ in range(20):
+        for _ in range(times):
             await asyncio.gather(*(cancelled() for _ in range(50)))
         async with asyncio.timeout(BOUND_S):
             await server.idle.wait()
         await becomes(lambda: len(asyncio.all_tasks()) <= before)
-        assert len(server.asked) == 1000
+        assert len(server.asked) == times * 50
 
 
 async def ends_early(server: Triton, asked: Asked) -> AsyncIterator[Response]:
@@ -488,6 +491,26 @@ async def test_a_server_that_lets_nobody_in_says_so() -> None:
     async with server, engine(server) as made:
         with pytest.raises(EngineFailed, match="restricted"):
             await made.probe()
+
+
+async def test_a_connection_is_encrypted_where_a_ca_is_given(tmp_path: Path) -> None:
+    ca = trustme.CA()
+    own = ca.issue_cert("127.0.0.1")
+    chain = b"".join(blob.bytes() for blob in own.cert_chain_pems)
+    credentials = grpc.ssl_server_credentials([(own.private_key_pem.bytes(), chain)])
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+    async with Triton(flagged, credentials=credentials) as server:
+
+        def made(certificate: str) -> TritonEngine:
+            place = tmp_path / certificate
+            return TritonEngine(server.target, "translator", [EN_ES], Prompt(Style.CODES), TEMPLATE, ca=place)
+
+        async with made("ca.pem") as trusting:
+            assert (await whole(trusting, ask()))[0] == "".join(WORDS)
+        async with made("other.pem") as wary:
+            with pytest.raises(EngineFailed, match="cannot be reached"):
+                await wary.probe()
 
 
 async def test_a_server_that_is_no_triton_is_a_failure() -> None:

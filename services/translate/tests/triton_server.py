@@ -56,7 +56,14 @@ class Asked:
 class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
     """One model. Its parts may be changed while it serves."""
 
-    def __init__(self, script: Script, *, model: str = "translator") -> None:
+    def __init__(
+        self,
+        script: Script,
+        *,
+        model: str = "translator",
+        credentials: grpc.ServerCredentials | None = None,
+    ) -> None:
+        self._credentials = credentials
         self.script = script
         self.model = model
         self.version = "3"
@@ -89,7 +96,12 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
         """On the port it had before, or a free one."""
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        place = f"127.0.0.1:{self.port}"
+        self.port = (
+            self._server.add_secure_port(place, self._credentials)
+            if self._credentials
+            else self._server.add_insecure_port(place)
+        )
         await self._server.start()
 
     async def stop(self) -> None:

@@ -81,7 +81,12 @@ async def _engines(server: Server, settings: Settings, models_changed: Callable[
         prompt = _prompt(settings.triton_prompt, settings.triton_tokenizer)
         template = ChatTemplate.read(settings.triton_tokenizer)
         triton = TritonEngine(
-            settings.triton, settings.triton_model, settings.triton_directions, prompt, template
+            settings.triton,
+            settings.triton_model,
+            settings.triton_directions,
+            prompt,
+            template,
+            ca=settings.triton_ca,
         )
         engines.append(await server.own(triton))
     if settings.vllm:
@@ -91,6 +96,7 @@ async def _engines(server: Server, settings: Settings, models_changed: Callable[
             _prompt(settings.vllm_prompt),
             model=settings.vllm_model,
             api_key=settings.vllm_api_key.get_secret_value(),
+            ca=settings.vllm_ca,
         )
         engines.append(await server.own(vllm))
     elif settings.vllm_model_dir:

@@ -7,7 +7,9 @@ Source: https://platform.openai.com/docs/api-reference/chat, and vLLM's addition
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, Collection, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
@@ -41,6 +43,10 @@ class OpenAiEngine:
         model: its name there; empty for the only one that the server has.
         api_key: for the server; empty for none.
         connections: to the server at once; more sentences wait.
+        ca: certificate, PEM, that the one of an `https` server is signed by; None for the well-known ones.
+
+    Raises:
+        OSError: the certificate cannot be read.
     """
 
     name = "vllm"
@@ -55,6 +61,7 @@ class OpenAiEngine:
         model: str = "",
         api_key: str = "",
         connections: int = 256,
+        ca: Path | None = None,
     ) -> None:
         self.directions = frozenset(directions)
         self._server = urlsplit(url).netloc.rpartition("@")[2]  # a password of the address is not for errors
@@ -70,6 +77,7 @@ class OpenAiEngine:
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             timeout=httpx.Timeout(_PROBE_S, connect=_CONNECT_S),
+            verify=ssl.create_default_context(cafile=ca) if ca else True,
             trust_env=False,
         )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, Json, SecretStr, field_validator, model_validator
+from pydantic import Field, FilePath, Json, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from trunkline_hop.resolver import Target
@@ -43,6 +43,8 @@ class Settings(ServiceSettings):
     """Languages that are told apart where a text does not say its own."""
     triton: str = ""
     """`host:port` of a Triton server's gRPC endpoint; empty: none."""
+    triton_ca: FilePath | None = None
+    """CA of its certificate, PEM; unset: plain text."""
     triton_model: str = "translator"
     """The model there, with the tensors of the vLLM backend."""
     triton_tokenizer: Path | None = None
@@ -54,6 +56,8 @@ class Settings(ServiceSettings):
 
     vllm: str = ""
     """Base URL of an OpenAI-compatible server, such as `http://127.0.0.1:8000/v1`; empty: none."""
+    vllm_ca: FilePath | None = None
+    """CA of its certificate, PEM; unset: those that everybody knows."""
     vllm_model: str = ""
     """The model there; empty: the only one it serves."""
     vllm_api_key: SecretStr = SecretStr("")

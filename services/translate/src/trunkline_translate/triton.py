@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Collection
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -73,7 +74,10 @@ class TritonEngine:
         directions: what it translates; a server does not say.
         prompt: how it wants to be asked.
         template: of its chat.
-        credentials: of the connection; None for plain text.
+        ca: certificate, PEM, that the server's is signed by; None for a connection in plain text.
+
+    Raises:
+        OSError: the certificate cannot be read.
     """
 
     name = "triton"
@@ -87,7 +91,7 @@ class TritonEngine:
         prompt: Prompt,
         template: ChatTemplate,
         *,
-        credentials: grpc.ChannelCredentials | None = None,
+        ca: Path | None = None,
     ) -> None:
         self.directions = frozenset(directions)
         self.error = f"the Triton server at {target} was not asked yet"
@@ -96,8 +100,8 @@ class TritonEngine:
         self._prompt = prompt
         self._template = template
         self._channel = (
-            grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
-            if credentials
+            grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(ca.read_bytes()), options=_OPTIONS)
+            if ca
             else grpc.aio.insecure_channel(target, options=_OPTIONS)
         )
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
