@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from trunkline_translate import boundaries
@@ -45,14 +46,17 @@ def split(text: str, language: str = "", longest: int = LONGEST) -> list[Span]:
         language: ISO 639-1, for its abbreviations and ordinals; empty or unknown: what is common to all.
         longest: characters; a longer sentence is cut where it does least harm.
     """
+    return list(spans(text, language, longest))
+
+
+def spans(text: str, language: str = "", longest: int = LONGEST) -> Iterator[Span]:
+    """The sentences of `split` one by one: a long text costs its reader no more at a time than a sentence takes."""
     words = lexicon(language)
-    spans = []
     start = skip_space(text, 0)
     while start < len(text):
         end, _ = _find_end(text, start, start, words, longest, final=True)
-        spans.append(Span(start, end))
+        yield Span(start, end)
         start = skip_space(text, end)
-    return spans
 
 
 class Sentences:
