@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 from trunkline_hop.serve import serve
 from trunkline_hop.server import Server
+from trunkline_hop.settings import CannotStart
 from trunkline_modelstore import ModelStore
 from trunkline_modelstore.grpc_registry import GrpcRegistry
 from trunkline_translate.apertium import ApertiumEngine
@@ -35,7 +37,7 @@ from trunkline_translate.vllm_local import VllmEngine
 async def build(server: Server, settings: Settings) -> None:
     """Wires the service."""
     meters = Meters(server.name, server.metrics)
-    detector = Detector(settings.language_codes)
+    detector = await _detector(settings)
     chain: Chain | None = None
 
     def models_changed() -> None:
@@ -72,6 +74,14 @@ async def build(server: Server, settings: Settings) -> None:
     server.add(
         TranslateService(Texts(Coalesced(translator), split, detector), conversations, detector, chain.states)
     )
+
+
+async def _detector(settings: Settings) -> Detector:
+    """In a thread, because its model takes seconds to load."""
+    try:
+        return await asyncio.to_thread(Detector, settings.language_codes)
+    except ValueError as error:
+        raise CannotStart(f"TRUNKLINE_LANGUAGES: {error}") from error
 
 
 async def _engines(server: Server, settings: Settings, models_changed: Callable[[], None]) -> list[Engine]:
