@@ -13,7 +13,7 @@ from trunkline_modelstore import ModelStore
 from trunkline_modelstore.grpc_registry import GrpcRegistry
 from trunkline_translate.apertium import ApertiumEngine
 from trunkline_translate.chain import Chain
-from trunkline_translate.chat_template import ChatTemplate, special_tokens
+from trunkline_translate.chat_template import ChatTemplate, TemplateFailed, special_tokens
 from trunkline_translate.checks import Checks
 from trunkline_translate.coalesce import Coalesced
 from trunkline_translate.conversations import Conversations
@@ -88,8 +88,9 @@ async def _engines(server: Server, settings: Settings, models_changed: Callable[
     """The chain, in order of preference."""
     engines: list[Engine] = []
     if settings.triton and settings.triton_tokenizer:
-        prompt = _prompt(settings.triton_prompt, settings.triton_tokenizer)
-        template = ChatTemplate.read(settings.triton_tokenizer)
+        prompt, template = _chat(
+            "TRUNKLINE_TRITON_TOKENIZER", settings.triton_prompt, settings.triton_tokenizer
+        )
         triton = TritonEngine(
             settings.triton,
             settings.triton_model,
@@ -103,14 +104,14 @@ async def _engines(server: Server, settings: Settings, models_changed: Callable[
         vllm = OpenAiEngine(
             settings.vllm,
             settings.vllm_directions,
-            _prompt(settings.vllm_prompt),
+            Prompt(Style(settings.vllm_prompt)),
             model=settings.vllm_model,
             api_key=settings.vllm_api_key.get_secret_value(),
             ca=settings.vllm_ca,
         )
         engines.append(await server.own(vllm))
     elif settings.vllm_model_dir:
-        prompt = _prompt(settings.vllm_prompt, settings.vllm_model_dir)
+        prompt, _ = _chat("TRUNKLINE_VLLM_MODEL_DIR", settings.vllm_prompt, settings.vllm_model_dir)
         local = VllmEngine(settings.vllm_model_dir, settings.vllm_directions, prompt, settings.vllm_arguments)
         engines.append(await server.own(local))
     if settings.model_names:
@@ -142,8 +143,12 @@ async def _openvino(server: Server, settings: Settings, models_changed: Callable
     return OpenVinoEngine(models, settings.model_names)
 
 
-def _prompt(style: str, tokenizer: Path | None = None) -> Prompt:
-    return Prompt(Style(style), special_tokens(tokenizer) if tokenizer else ())
+def _chat(variable: str, style: str, tokenizer: Path) -> tuple[Prompt, ChatTemplate]:
+    """How a model is asked, by its tokenizer's files."""
+    try:
+        return Prompt(Style(style), special_tokens(tokenizer)), ChatTemplate.read(tokenizer)
+    except (OSError, TemplateFailed) as error:
+        raise CannotStart(f"{variable}: {error}") from error
 
 
 if __name__ == "__main__":
