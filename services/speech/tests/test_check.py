@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 from recogniser_parts import ARTIFACT
 
+from trunkline_modelstore.trial import Refused, Result
 from trunkline_speech import check
 from trunkline_speech.facts import Facts
-from trunkline_speech.model_files import Refused
 from trunkline_speech.recogniser import Task
 
 FACTS = Facts(("en",), (Task.TRANSCRIBE,), 8.0, True, 192, 1309, 1, word_times=False)
-SURE = json.dumps({"facts": FACTS.to_json()}) + "\n"
 
 
 @pytest.fixture
@@ -98,27 +97,10 @@ def test_a_check_that_takes_too_long_says_nothing_about_the_model(model):
 
 
 def test_a_crash_over_word_times_costs_the_word_times_only():
-    facts = check.judge(-11, SURE, "")
+    facts = check.judge(Result(FACTS.to_json(), "SIGSEGV"))
     assert facts.languages == ("en",)
     assert facts.why_no_word_times == "asking for them ends the process (SIGSEGV)"
 
 
-@pytest.mark.parametrize(("code", "name"), [(-11, "SIGSEGV"), (-6, "SIGABRT"), (-7, "SIGBUS")])
-def test_a_crash_before_anything_is_sure_refuses_the_model(code, name):
-    with pytest.raises(Refused, match=rf"ends the process \({name}\)"):
-        check.judge(code, "[ WARNING ] noise of the engine\n", "")
-
-
-@pytest.mark.parametrize("code", [-9, -15, 1])
-def test_an_end_from_outside_or_a_defect_of_the_check_refuses_nothing(code):
-    with pytest.raises(RuntimeError, match=f"ended with {code}: why"):
-        check.judge(code, "", "why")
-
-
-def test_what_the_engine_prints_is_no_verdict():
-    assert check.judge(0, f"{SURE}Loading...\n{{half", "") == FACTS
-
-
-def test_a_check_that_says_nothing_refuses():
-    with pytest.raises(Refused, match="without a word"):
-        check.judge(0, "", "")
+def test_without_a_crash_the_last_facts_hold():
+    assert check.judge(Result(FACTS.to_json())) == FACTS

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from trunkline_modelstore.trial import Refused
 from trunkline_speech import model_files
 from trunkline_speech.facts import Facts
-from trunkline_speech.model_files import Refused
 from trunkline_speech.recogniser import Task
 
 GOOD = {

@@ -24,7 +24,7 @@ from trunkline_speech.sessions import Sessions
 from trunkline_speech.settings import Settings
 from trunkline_speech.sherpa_embedding import SpeakerLoader
 from trunkline_speech.speakers import Diarizer
-from trunkline_speech.verdicts import Verdicts
+from trunkline_speech.verdicts import verdicts
 
 
 async def build(server: Server, settings: Settings) -> None:
@@ -38,7 +38,7 @@ async def build(server: Server, settings: Settings) -> None:
             settings.queue,
             meters,
             threads=settings.pipeline_threads,
-            verdicts=Verdicts(settings.model_cache_dir / "checked"),
+            verdicts=verdicts(settings.model_cache_dir / "checked"),
         ),
         registry,
         models=settings.model_names,

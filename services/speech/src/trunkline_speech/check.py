@@ -1,28 +1,26 @@
 """Whether a model may be loaded: `python -m trunkline_speech.check DIRECTORY`, a process of its own.
 
-A broken graph, or word times where a vocabulary has no time stamps, can end the process that loads it. Let that be
-this one. It writes a line of JSON after each step: `refused` and why, or the `facts` that are sure by then.
+See `trunkline_modelstore.trial`. Word times where a vocabulary has no time stamps can end the process, so they come
+last: what is sure by then counts.
 """
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from trunkline_modelstore import trial
+from trunkline_modelstore.trial import Refused
 from trunkline_speech import model_files
 from trunkline_speech.facts import Facts
-from trunkline_speech.model_files import Refused
 from trunkline_speech.transcript import RATE_HZ
 
-TIMEOUT_S: Final = 120.0
+REVISION: Final = 1
+"""Of the check. A stricter one makes every version be checked anew."""
 _LOGITS: Final = "logits"
 _OUTPUTS: Final = {
     "openvino_encoder_model": "last_hidden_state",
@@ -30,56 +28,23 @@ _OUTPUTS: Final = {
     "openvino_tokenizer": "input_ids",
     "openvino_detokenizer": "string_output",
 }
-_OWN_DOING: Final = {
-    signal.SIGSEGV,
-    signal.SIGABRT,
-    signal.SIGBUS,
-    signal.SIGFPE,
-    signal.SIGILL,
-}
-"""Signals that a process gets for what it did. Others come from outside, such as SIGKILL when memory is short."""
 
 
-def run(directory: Path, timeout_s: float = TIMEOUT_S) -> Facts:
+def run(directory: Path, timeout_s: float = trial.TIMEOUT_S) -> Facts:
     """Checks a model in a process of its own. Blocks.
 
     Raises:
         Refused: it can never be served.
         RuntimeError: the check could not be brought to an end; another time it may.
     """
-    command = [sys.executable, "-m", __spec__.name, str(directory)]
-    try:
-        done = subprocess.run(  # noqa: S603 - ourselves, no shell
-            command, capture_output=True, timeout=timeout_s, text=True
-        )
-    except subprocess.TimeoutExpired as late:
-        raise RuntimeError(f"the check took longer than {timeout_s:g} s") from late
-    return judge(done.returncode, done.stdout, done.stderr)
+    return judge(trial.run(__spec__.name, directory, timeout_s))
 
 
-def judge(code: int, output: str, log: str) -> Facts:
-    """What the end of a check means.
-
-    Args:
-        code: its exit status; negative for the signal that ended it.
-        output: what it said.
-        log: what it said on standard error.
-
-    Raises:
-        Refused, RuntimeError: as `run`.
-    """
-    verdict = _last(output)
-    if "refused" in verdict:
-        raise Refused(verdict["refused"])
-    crashed = -code in _OWN_DOING
-    if code and not crashed:
-        raise RuntimeError(f"the check ended with {code}: {log.strip()[-500:]}")
-    if "facts" not in verdict:
-        how = signal.Signals(-code).name if crashed else "without a word"
-        raise Refused(f"loading it ends the process ({how})")
-    facts = Facts.from_json(verdict["facts"])
-    if crashed:
-        return facts.without_word_times(f"asking for them ends the process ({signal.Signals(-code).name})")
+def judge(result: trial.Result) -> Facts:
+    """What the end of a check means. A crash after the first facts is one over word times."""
+    facts = Facts.from_json(result.facts)
+    if result.crash:
+        return facts.without_word_times(f"asking for them ends the process ({result.crash})")
     return facts
 
 
@@ -90,12 +55,12 @@ def main(directory: Path) -> int:
         _graphs(directory, facts)
         plain = replace(facts, word_times=False)
         _hear(directory, plain)
-        _say({"facts": plain.to_json()})
+        trial.say_facts(plain.to_json())
         if facts.word_times:
             facts = _timed(directory, facts)
-            _say({"facts": facts.to_json()})
+            trial.say_facts(facts.to_json())
     except Refused as refusal:
-        _say({"refused": str(refusal)})
+        trial.say_refused(str(refusal))
     return 0
 
 
@@ -137,26 +102,7 @@ def _hear(directory: Path, facts: Facts) -> None:
             pipeline.run(Piecework(noise, language, facts.tasks[-1], ("hint",)), lambda: False)
     except RuntimeError as error:
         asked = " with word times" if facts.word_times else ""
-        raise Refused(f"it does not transcribe{asked}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    """What OpenVINO says, without where in its sources."""
-    lines = [line for line in str(error).splitlines() if line.strip() and "/src/" not in line]
-    return lines[0].strip() if lines else type(error).__name__
-
-
-def _say(verdict: Mapping[str, str]) -> None:
-    sys.stdout.write(json.dumps(verdict) + "\n")
-    sys.stdout.flush()
-
-
-def _last(output: str) -> dict[str, Any]:
-    """The last whole line of those that are verdicts: the engine may write some of its own."""
-    for line in reversed(output.splitlines()):
-        if line.startswith("{") and line.endswith("}"):
-            return dict(json.loads(line))
-    return {}
+        raise Refused(f"it does not transcribe{asked}: {trial.first_line(error)}") from error
 
 
 if __name__ == "__main__":

@@ -6,22 +6,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from trunkline_modelstore import LocalVersion, refused
+from trunkline_modelstore.verdicts import Verdicts, checked
 from trunkline_speech import check
 from trunkline_speech.facts import Facts
 from trunkline_speech.meters import Meters
-from trunkline_speech.model_files import SIGNATURE, Refused
+from trunkline_speech.model_files import SIGNATURE
 from trunkline_speech.pipelines import Chain, Pipeline, Pool
-from trunkline_speech.verdicts import Verdicts
 from trunkline_speech.whisper import SILENCE, Piecework, Transcript, WhisperModel, opener
 
 MEMORY_FACTOR: Final = 6
 """Memory of a pipeline that has heard something, as a multiple of its files: INT8 weights are kept unpacked,
 beside graphs and buffers."""
-
-logger = structlog.get_logger("trunkline_speech")
 
 Opens = Callable[[Path, Facts], Callable[[str], Pipeline[Piecework, Transcript]]]
 
@@ -47,7 +43,7 @@ class WhisperLoader:
         meters: Meters,
         *,
         threads: int = 1,
-        verdicts: Verdicts | None = None,
+        verdicts: Verdicts[Facts] | None = None,
         opens: Opens | None = None,
     ) -> None:
         self._devices = tuple(devices)
@@ -61,7 +57,7 @@ class WhisperLoader:
         """See `Loader.load`."""
         if SIGNATURE not in version.files:
             raise refused(version.name, f"it has no {SIGNATURE}")
-        facts = self._checked(version)
+        facts = checked(version, check.run, self._verdicts)
         chain = Chain(
             version.name, self._devices, self._opens(version.directory, facts), SILENCE, self._pipelines
         )
@@ -69,21 +65,6 @@ class WhisperLoader:
         pool = Pool(chain, self._pipelines, self._queue_limit, self._meters.of(version.name))
         size_bytes = facts.files_bytes * MEMORY_FACTOR * self._pipelines
         return WhisperModel(version.name, version.digest, facts, pool, size_bytes)
-
-    def _checked(self, version: LocalVersion) -> Facts:
-        known = None if self._verdicts is None else self._verdicts.find(version.digest)
-        if known is not None:
-            return known
-        try:
-            facts = check.run(version.directory)
-        except Refused as refusal:
-            raise refused(version.name, str(refusal)) from refusal
-        if self._verdicts is not None:
-            try:
-                self._verdicts.keep(version.digest, facts)
-            except OSError as error:
-                logger.warning("what the check found is not kept", version=version.name, error=error.strerror)
-        return facts
 
     def size_bytes(self, model: WhisperModel) -> int:
         """See `Loader.size_bytes`."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from trunkline_modelstore.trial import Refused
 from trunkline_speech.facts import Facts
 from trunkline_speech.recogniser import Task
 from trunkline_speech.transcript import RATE_HZ
@@ -34,10 +35,6 @@ _STAMP_S: Final = 0.02
 _HOP: Final = 160
 _FFT: Final = 400
 _LONGEST_S: Final = 30.0
-
-
-class Refused(Exception):
-    """The files are no model that can be served. The text says why."""
 
 
 def read(directory: Path) -> Facts:
