@@ -189,7 +189,7 @@ async def test_a_stall_fails_the_sentence_and_the_next_one_gets_fresh_programs(t
         stalled = engine.groups()[EN_ES]
         with pytest.raises(EngineFailed, match="no answer within 2 s"):
             await said(engine, "x")
-        assert not processes_of(stalled)
+        await until(lambda: not processes_of(stalled))
         assert await said(engine, "y") == "y"
 
 
@@ -280,7 +280,7 @@ async def test_closing_ends_every_program_and_whoever_waits(tmp_path: Path) -> N
     for outcome in await asyncio.gather(*waiting, return_exceptions=True):
         assert isinstance(outcome, EngineFailed)
         assert not outcome.counts
-    assert not processes_of(group)
+    await until(lambda: not processes_of(group))
 
 
 async def test_a_generator_that_is_closed_leaves_nothing(tmp_path: Path) -> None:

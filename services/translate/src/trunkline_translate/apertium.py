@@ -32,6 +32,8 @@ FORMALITY_IGNORED: Final = "formality_ignored"
 """Degradation: its rules know one way to address somebody."""
 LONGEST: Final = 5_000
 """Characters of a sentence."""
+_PROOF_S: Final = 1.5
+"""Longest wait of a probe for those pairs that it tries."""
 _WORD: Final = re.compile(r"\S+")
 
 
@@ -115,12 +117,22 @@ class ApertiumEngine:
         if not self._pairs:
             raise EngineFailed(self.error)
         doubted = [direction for direction, pair in self._pairs.items() if pair.failure]
-        if not doubted and not any(pair.proven for pair in self._pairs.values()):
-            doubted = [min(self._pairs)]
-        for direction in doubted:
-            await self._prove(direction, self._pairs[direction])
+        if not doubted and not self._proven:
+            doubted = [min(self._pairs, key=lambda each: (len(self._pairs[each].mode.stages), each))]
+        try:
+            # Some pairs take seconds to start; the others need not wait for them.
+            async with asyncio.timeout(_PROOF_S):
+                await asyncio.gather(*map(self._prove, doubted))
+        except TimeoutError:
+            if not self._proven:
+                raise EngineFailed("its programs are starting: wait") from None
+        self._refuted -= self._proven
         if not self.directions:
             raise EngineFailed(self.error)
+
+    @property
+    def _proven(self) -> set[Direction]:
+        return {direction for direction, pair in self._pairs.items() if pair.proven}
 
     async def _refresh(self) -> None:
         changed_ns = await asyncio.to_thread(_changed_ns, self._modes)
@@ -137,14 +149,12 @@ class ApertiumEngine:
                 self._pairs[direction] = Pair(mode, self._queue, self._answer_s, self._idle_s)
         self._read_ns = changed_ns
 
-    async def _prove(self, direction: Direction, pair: Pair) -> None:
+    async def _prove(self, direction: Direction) -> None:
         try:
-            await pair.translate(PROOF, Priority.INTERACTIVE, float("inf"))
+            await self._pairs[direction].translate(PROOF, Priority.INTERACTIVE, float("inf"))
         except EngineFailed as failed:
             if failed.counts:
                 self._refuted.add(direction)
-        else:
-            self._refuted.discard(direction)
 
 
 def _changed_ns(directory: Path) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import subprocess
 from contextlib import suppress
 from typing import Final, Self
 
@@ -26,12 +28,12 @@ class Pipeline:
     ends, however it does, they read the end of their input and end as well.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        if process.stdin is None or process.stdout is None:
-            raise ValueError("expected a process with pipes")
+    def __init__(
+        self, process: subprocess.Popen[bytes], output: asyncio.StreamReader, input_: asyncio.StreamWriter
+    ) -> None:
         self._process = process
-        self._input = process.stdin
-        self._output = process.stdout
+        self._input = input_
+        self._output = output
         self._number = 0
 
     @classmethod
@@ -41,22 +43,15 @@ class Pipeline:
         Raises:
             Gone: there is no shell, or no process more.
         """
-        try:
-            process = await asyncio.create_subprocess_exec(
-                "/bin/sh",
-                "-c",
-                mode.command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                # What they say of a text that they cannot read holds that text.
-                stderr=asyncio.subprocess.DEVNULL,
-                limit=_ANSWER_BYTES,
-                start_new_session=True,
-                env={**os.environ, "LC_ALL": "C.UTF-8"},
-            )
-        except OSError as error:
-            raise Gone(f"its programs cannot be started: {type(error).__name__}") from error
-        return cls(process)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            output, input_ = await asyncio.open_connection(sock=ours, limit=_ANSWER_BYTES)
+            try:
+                process = _start(mode, theirs.fileno())
+            except OSError as error:
+                input_.close()
+                raise Gone(f"its programs cannot be started: {type(error).__name__}") from error
+        return cls(process, output, input_)
 
     @property
     def group(self) -> int:
@@ -66,7 +61,7 @@ class Pipeline:
     @property
     def gone(self) -> bool:
         """True when it is known that the last program ended."""
-        return self._output.at_eof() or self._process.returncode is not None
+        return self._output.at_eof() or self._process.poll() is not None
 
     async def translate(self, text: str) -> str:
         """One sentence's translation. A call that was cancelled leaves the answer in the pipe: close it then.
@@ -94,8 +89,20 @@ class Pipeline:
         self._input.close()
         with suppress(OSError):
             await self._input.wait_closed()
-        await self._process.wait()
-        # Read to its end, or the pipe stays open until somebody looks for garbage.
-        with suppress(OSError):
-            while await self._output.read(_ANSWER_BYTES):
-                pass
+        await asyncio.to_thread(self._process.wait)
+
+
+def _start(mode: Mode, end: int) -> subprocess.Popen[bytes]:
+    """Starts the programs on one end of a socket. It takes a millisecond, however much memory this process has.
+
+    Not by the event loop: uvloop forks, and what gRPC does in the child then may end it. This one does not.
+    """
+    return subprocess.Popen(  # noqa: S603 - the shell, with what a mode file of the system says
+        ["/bin/sh", "-c", mode.command],
+        stdin=end,
+        stdout=end,
+        # What they say of a text that they cannot read holds that text.
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+    )
