@@ -63,7 +63,7 @@ async def test_a_cancelled_command_never_hands_its_reply_to_anybody(valkey, unti
 
 
 async def test_a_script_the_server_has_forgotten_is_sent_again(valkey):
-    script = Script("return {KEYS[1], ARGV[1]}")
+    script = Script("echo", "return {KEYS[1], ARGV[1]}")
     async with Store(valkey.url) as store:
         for _ in range(2):
             await store.command("SCRIPT", "FLUSH", timeout_s=5)

@@ -62,9 +62,15 @@ class StoreDown(Exception):
 
 
 class Script:
-    """A Lua script, sent once and called by its digest after that."""
+    """A Lua script, sent once and called by its digest after that.
 
-    def __init__(self, source: str) -> None:
+    Args:
+        name: what it does, for traces: `save`.
+        source: the script.
+    """
+
+    def __init__(self, name: str, source: str) -> None:
+        self.name = name
         self.source = source
         self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
@@ -115,12 +121,13 @@ class Store:
         """Commands whose reply has not been read."""
         return len(self._running)
 
-    async def command(self, *arguments: str | bytes | int, timeout_s: float) -> Any:
+    async def command(self, *arguments: str | bytes | int, timeout_s: float, name: str = "") -> Any:
         """The reply to one command.
 
         Args:
             arguments: the command and its arguments.
             timeout_s: longest wait; less where the call being served has less left.
+            name: what it does, for traces; empty: the command says it.
 
         Raises:
             StoreDown: no answer, or the server says it cannot give one now.
@@ -135,7 +142,7 @@ class Store:
         task = asyncio.create_task(self._run(arguments, timeout_s, permit))
         self._running.add(task)
         task.add_done_callback(self._ended)
-        with span(f"redis.{str(arguments[0]).lower()}"):
+        with span(f"redis.{name or str(arguments[0]).lower()}"):
             return await asyncio.shield(task)
 
     async def script(
@@ -148,9 +155,9 @@ class Store:
         """
         tail = (len(keys), *keys, *arguments)
         try:
-            return await self.command("EVALSHA", script.digest, *tail, timeout_s=timeout_s)
+            return await self.command("EVALSHA", script.digest, *tail, timeout_s=timeout_s, name=script.name)
         except NoScriptError:
-            return await self.command("EVAL", script.source, *tail, timeout_s=timeout_s)
+            return await self.command("EVAL", script.source, *tail, timeout_s=timeout_s, name=script.name)
 
     async def _run(self, arguments: Sequence[str | bytes | int], timeout_s: float, permit: int) -> Any:
         try:

@@ -14,7 +14,9 @@ from trunkline_valkey.store import Script, Store
 
 # A session is one hash: `epoch` of the stream that may write, and `state`; and a list of its final events. Both
 # keys have the token's hash in braces, so that a cluster keeps them together.
-_SAVE: Final = Script("""
+_SAVE: Final = Script(
+    "save",
+    """
 -- KEYS: session, finals   ARGV: epoch, life in ms, most finals, snapshot, final events...
 -- Returns 0 when a newer stream writes. A session that was lost with its server is written anew.
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
@@ -25,16 +27,22 @@ redis.call('LTRIM', KEYS[2], -tonumber(ARGV[3]), -1)
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return 1
-""")
-_TOUCH: Final = Script("""
+""",
+)
+_TOUCH: Final = Script(
+    "touch",
+    """
 -- KEYS: session, finals   ARGV: epoch, life in ms
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
 if epoch and tonumber(epoch) > tonumber(ARGV[1]) then return 0 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return 1
-""")
-_CLAIM: Final = Script("""
+""",
+)
+_CLAIM: Final = Script(
+    "claim",
+    """
 -- KEYS: session, finals   ARGV: life in ms
 -- Returns the new epoch, the snapshot and the final events; nothing when there is no such session.
 local state = redis.call('HGET', KEYS[1], 'state')
@@ -43,7 +51,8 @@ local epoch = redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 redis.call('PEXPIRE', KEYS[2], ARGV[1])
 return {epoch, state, redis.call('LRANGE', KEYS[2], 0, -1)}
-""")
+""",
+)
 
 
 class StoredSessions(Generic[SnapshotT, EventT]):
