@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from trunkline_features.redis_views import REVISION_KEY
 from trunkline_valkey import Script, Store
 
-_WRITE = Script("""
+_WRITE = Script(
+    "write_rows",
+    """
 -- KEYS: revision, row...   ARGV: revision, (row, expiry in ms since the epoch or 0)...
 -- Returns how many rows are now the newest of their entity, or -1 when the views are at another revision.
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return -1 end
@@ -35,7 +37,8 @@ for i = 2, #KEYS do
   end
 end
 return written
-""")
+""",
+)
 
 
 class RedisRows:

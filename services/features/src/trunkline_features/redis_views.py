@@ -15,9 +15,11 @@ REVISION_KEY = "{views}:revision"
 _DOCUMENTS_KEY = "{views}:documents"
 _ANSWERS_KEPT = timedelta(days=1)
 
-_LOAD = Script("return {redis.call('GET', KEYS[1]) or '', redis.call('HGETALL', KEYS[2])}")
+_LOAD = Script("load_views", "return {redis.call('GET', KEYS[1]) or '', redis.call('HGETALL', KEYS[2])}")
 
-_COMMIT = Script("""
+_COMMIT = Script(
+    "commit_view",
+    """
 -- KEYS: revision, documents, answer   ARGV: revision, next revision, id, document or '', answer or '', its life in ms
 -- Returns 1, or 0 when somebody else changed a view first.
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
@@ -29,7 +31,8 @@ else
 end
 if ARGV[5] ~= '' then redis.call('SET', KEYS[3], ARGV[5], 'PX', ARGV[6]) end
 return 1
-""")
+""",
+)
 
 
 class RedisViews:
