@@ -140,8 +140,10 @@ async def main(arguments: Sequence[str] = ()) -> None:
                     await replica.do("bare", prompts=prompts, at_once=at_once, tokens=TOKENS)
                 )
                 await replica.do("lag")
-                runs["service", at_once].append(await served(stub, work, at_once))
-                lags.append(await replica.do("lagged"))
+                figures = await served(stub, work, at_once)
+                lag = await replica.do("lagged")
+                runs["service", at_once].append(figures | {"cpu_s": lag.pop("cpu_s")})
+                lags.append(lag)
         report(runs, lags)
         print(await replica.do("cancels", count=1000, text=texts[0]))
     await replica.end()
@@ -149,10 +151,10 @@ async def main(arguments: Sequence[str] = ()) -> None:
 
 def report(runs: dict[tuple[str, int], list[dict[str, float]]], lags: Sequence[dict[str, float]]) -> None:
     """Medians over the rounds; ratios of each round with itself."""
-    print("| at once | | tokens/s | sentences/s | first token, ms |")
-    print("|---|---|---|---|---|")
+    print("| at once | | tokens/s | sentences/s | first token, ms | CPU of the process, s |")
+    print("|---|---|---|---|---|---|")
     for (who, at_once), each in runs.items():
-        cells = (f"{middle(each, name):.1f}" for name in ("tokens_s", "sentences_s", "first_ms"))
+        cells = (f"{middle(each, name):.1f}" for name in ("tokens_s", "sentences_s", "first_ms", "cpu_s"))
         print(f"| {at_once} | {who} | {' | '.join(cells)} |")
     for at_once in AT_ONCE:
         share = ratios(runs["service", at_once], runs["bare", at_once])

@@ -103,7 +103,7 @@ class Bare:
         waiting = list(reversed(prompts))
         live: dict[Any, tuple[float, list[int]]] = {}
         first, texts, made = [], [], 0
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         while waiting or live:
             while waiting and len(live) < at_once:
                 self._requests += 1
@@ -126,6 +126,7 @@ class Bare:
         return {
             "tokens_s": made / seconds,
             "sentences_s": len(prompts) / seconds,
+            "cpu_s": time.process_time() - cpu,
             "first_ms": statistics.median(first) * 1e3,
             "texts": texts,
         }
@@ -136,18 +137,23 @@ class Lag:
 
     def __init__(self) -> None:
         self._late: list[float] = []
+        self._cpu_s = 0.0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._late = []
+        self._cpu_s = time.process_time()
         self._task = asyncio.create_task(self._watch())
 
     def stop(self) -> dict[str, float]:
+        """In milliseconds, and the CPU time of the process meanwhile."""
+        cpu_s = time.process_time() - self._cpu_s
         assert self._task is not None
         self._task.cancel()
         late = sorted(self._late)
         return {f"p{share}": late[int(len(late) * share / 100)] * 1e3 for share in (50, 95, 99)} | {
-            "max": late[-1] * 1e3
+            "max": late[-1] * 1e3,
+            "cpu_s": cpu_s,
         }
 
     async def _watch(self) -> None:
