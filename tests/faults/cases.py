@@ -35,6 +35,10 @@ from furniture import (
     resuming,
     score_version,
     speaking,
+    talking,
+    talking_on,
+    text,
+    texts,
     transition,
     update_model,
     update_view,
@@ -51,6 +55,7 @@ from trunkline.ranking.v1 import ranking_pb2 as rk
 from trunkline.registry.v1 import registry_pb2 as rg
 from trunkline.retrieval.v1 import retrieval_pb2 as rv
 from trunkline.speech.v1 import speech_pb2 as sp
+from trunkline.translate.v1 import translate_pb2 as tr
 
 Perform = Callable[["Call"], Awaitable[Any]]
 
@@ -207,6 +212,50 @@ async def _heard(call: Call, sent: Any, events: list[Any]) -> list[Any]:
     return events
 
 
+async def _stream(call: Call) -> list[Any]:
+    """All of an answer that comes in pieces."""
+    call.strike()
+    sent = call.multicallable(call.request, timeout=call.within_s)
+    events = [event async for event in sent]
+    call.trailers.extend(await sent.trailing_metadata())
+    return events
+
+
+async def _converse(call: Call) -> list[Any]:
+    call.strike()
+    return await _answered(call, call.multicallable(iter(call.request), timeout=call.within_s), [])
+
+
+async def _converse_midway(call: Call) -> list[Any]:
+    """From the first event on."""
+    struck = asyncio.Event()
+
+    async def requests() -> AsyncIterator[Any]:
+        yield call.request[0]
+        await struck.wait()
+        for request in call.request[1:]:
+            yield request
+
+    sent = call.multicallable(requests())
+    try:
+        events = [await sent.read()]
+        call.strike()
+        struck.set()
+        async with patience(call.within_s):
+            return await _answered(call, sent, events)
+    finally:
+        sent.cancel()
+
+
+async def _answered(call: Call, sent: Any, events: list[Any]) -> list[Any]:
+    """All events of a conversation; what its sentences lack goes where an answer's trailers go."""
+    while (event := await sent.read()) is not grpc.aio.EOF:
+        events.append(event)
+    lacking = dict.fromkeys(name for event in events for name in event.sentence.provenance.degradations)
+    call.trailers.extend((DEGRADED_KEY, name) for name in lacking)
+    return events
+
+
 class patience(asyncio.Timeout):
     """A caller's deadline that begins now, in the middle of a stream. Raises TimeoutError."""
 
@@ -261,6 +310,18 @@ def _said_on(events: Any) -> bool:
     return bool(events[0].started.resumed) and _said(events)
 
 
+def _translated(answer: Any) -> bool:
+    return bool(answer.translations[0].translated.text)
+
+
+def _told(events: Any) -> bool:
+    return any(event.HasField("sentence") for event in events)
+
+
+def _told_on(events: Any) -> bool:
+    return bool(events[0].started.resumed) and _told(events)
+
+
 def _file(content: bytes) -> bool:
     return content == WHOLE_FILE
 
@@ -306,6 +367,21 @@ CASES: dict[str, Case] = {
     "SpeechService/StreamingRecognize (resumed)": Case(resuming, _said_on, _speak, at=("speech",)),
     "SpeechService/ListModels": Case(
         given(sp.ListModelsRequest()), lambda answer: {each.engine for each in answer.models} >= {"openvino"}
+    ),
+    "TranslateService/Translate": Case(texts, _translated),
+    "TranslateService/StreamTranslate": Case(text, _told, _stream),
+    "TranslateService/Converse": Case(talking, _told, _converse),
+    "TranslateService/Converse (mid-stream)": Case(talking, _told, _converse_midway),
+    "TranslateService/Converse (resumed)": Case(talking_on, _told_on, _converse, at=("translate",)),
+    "TranslateService/DetectLanguage": Case(
+        given(tr.DetectLanguageRequest(texts=["Where is the station?"])),
+        lambda answer: answer.detections[0].languages[0].language_code == "en",
+    ),
+    "TranslateService/ListLanguages": Case(
+        given(tr.ListLanguagesRequest()),
+        lambda answer: (
+            {each.engine for pair in answer.pairs for each in pair.engines} == {"vllm", "openvino"}
+        ),
     ),
     "VectorService/CreateIndex": Case(create_index),
     "VectorService/GetIndex": Case(given(rv.GetIndexRequest(name=INDEX))),

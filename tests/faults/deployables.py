@@ -19,13 +19,16 @@ import trunkline_ranking.__main__ as ranking_main
 import trunkline_registry.__main__ as registry_main
 import trunkline_retrieval.__main__ as retrieval_main
 import trunkline_speech.__main__ as speech_main
+import trunkline_translate.__main__ as translate_main
 from trunkline.features.v1 import features_pb2
 from trunkline.ranking.v1 import ranking_pb2
 from trunkline.registry.v1 import registry_pb2
 from trunkline.retrieval.v1 import retrieval_pb2
 from trunkline.speech.v1 import speech_pb2
+from trunkline.translate.v1 import translate_pb2
 
-STORES = ("valkey", "postgres")
+STORES = ("valkey", "postgres", "engine")
+"""Servers that are not of the suite. `engine` is one with OpenAI's interface and the model that ships."""
 SETTLED_S = 1.0
 """How long the services wait for what they can do without: short, and still far above what answers take here."""
 
@@ -66,6 +69,7 @@ RANKING = _service(ranking_pb2, "RankingService")
 REGISTRY = _service(registry_pb2, "RegistryService")
 RETRIEVAL = _service(retrieval_pb2, "VectorService")
 SPEECH = _service(speech_pb2, "SpeechService")
+TRANSLATE = _service(translate_pb2, "TranslateService")
 
 DEPLOYABLES = (
     Deployable(
@@ -134,10 +138,29 @@ DEPLOYABLES = (
         },
     ),
     Deployable(
+        "translate",
+        translate_main,
+        (TRANSLATE,),
+        ("engine", "registry", "valkey"),
+        lambda at, directory: {
+            "vllm": at["engine"],
+            "vllm_prompt": "codes",
+            "registry": at["registry"],
+            "redis_url": at["valkey"],
+            "redis_timeout_s": SETTLED_S,
+            "model_cache_dir": directory,
+            "device_threads": 1,
+            "apertium_modes": directory / "none",
+            "first_token_s": SETTLED_S,
+            "stall_s": SETTLED_S,
+            "probe_s": 0.1,
+        },
+    ),
+    Deployable(
         "gateway",
         gateway_main,
-        (FEATURES, RANKING, REGISTRY, RETRIEVAL, SPEECH),
-        ("features", "ranking", "registry", "retrieval", "speech"),
+        (FEATURES, RANKING, REGISTRY, RETRIEVAL, SPEECH, TRANSLATE),
+        ("features", "ranking", "registry", "retrieval", "speech", "translate"),
         lambda at, _: dict(at),
     ),
 )

@@ -13,12 +13,13 @@ import psycopg
 from google.protobuf.message import Message
 from redis.asyncio import Redis
 from stage import CUSTOMER, TERMINAL, Stage, opened
-from suite_parts import MODEL, SPOKEN, rows, score, session, shipped, spoken
+from suite_parts import MODEL, SPOKEN, into, rows, score, segment, session, shipped, spoken, talk
 
 from trunkline.features.v1 import features_pb2 as fv
 from trunkline.registry.v1 import registry_pb2 as rg
 from trunkline.retrieval.v1 import retrieval_pb2 as rv
 from trunkline.speech.v1 import speech_pb2 as sp
+from trunkline.translate.v1 import translate_pb2 as tr
 from trunkline_local import catalog
 from trunkline_local.embedded import PostgreSQL, Valkey
 from trunkline_local.indexes import until_active
@@ -214,6 +215,36 @@ async def resuming(stage: Stage) -> list[Message]:
     call.cancel()
     resume = sp.Resume(resume_token=token, last_sequence=1)
     return [sp.StreamingRecognizeRequest(resume=resume), *spoken()]
+
+
+async def texts(stage: Stage) -> Message:
+    return tr.TranslateRequest(options=into("es"), texts=["I need a taxi."])
+
+
+async def text(stage: Stage) -> Message:
+    return tr.StreamTranslateRequest(options=into("es"), text="I need a taxi.")
+
+
+async def talking(stage: Stage) -> list[Message]:
+    return [talk(), segment(1, "I need a taxi.")]
+
+
+async def talking_on(stage: Stage) -> list[Message]:
+    """A conversation that broke off after its first sentence."""
+    while True:
+        call = stage.direct["translate"].translate.Converse()
+        for request in await talking(stage):
+            await call.write(request)
+        started = await call.read()
+        event = started
+        while event.WhichOneof("event") not in ("sentence", "sentence_failed"):
+            event = await call.read()
+        call.cancel()
+        if event.HasField("sentence"):  # a machine that is too busy for the fault before lets it fail
+            break
+    token = started.started.resume_token
+    resume = tr.ConverseResume(resume_token=token, last_sequence=event.sequence)
+    return [tr.ConverseRequest(resume=resume), segment(2, "Where is the station?")]
 
 
 async def _furnish_index(stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import itertools
 import json
@@ -18,15 +19,18 @@ import pytest
 from conditions import until
 from deployables import DEPLOYABLES, SETTLED_S, STORES, Deployable
 from proxy import Fault, Proxy
-from suite_parts import MODEL, RECOMMENDER, WHISPER, Client, Suite, rows, shipped
+from suite_parts import MODEL, RECOMMENDER, TRANSLATOR, WHISPER, Client, Suite, rows, shipped
 
 import trunkline_ranking.__main__ as ranking_main
 from trunkline.features.v1 import features_pb2 as fv
 from trunkline_hop.client_settings import ClientSettings
 from trunkline_local import catalog, indexes
+from trunkline_local.demo_engine import serving
+from trunkline_local.demo_model import Model
 from trunkline_local.embedded import Valkey
 from trunkline_registry.postgres import database, feed
 from trunkline_retrieval import peers
+from trunkline_translate.chain import Chain
 from trunkline_valkey import keeper
 from trunkline_valkey import store as valkey_store
 
@@ -83,6 +87,14 @@ class Stage:
     def __post_init__(self) -> None:
         self._stack = AsyncExitStack()
 
+    async def engine(self) -> str:
+        """Starts an engine of translation outside of the suite; its address."""
+        (translator,) = shipped(TRANSLATOR)
+        model = await asyncio.to_thread(Model, translator.artifact)
+        self._stack.callback(model.close)
+        port = await self._stack.enter_async_context(serving(model, "phrase-translator"))
+        return f"http://127.0.0.1:{port}/v1"
+
     async def start(self, one: Deployable, stores: Mapping[str, Any]) -> None:
         """Starts a deployable behind proxies to what it needs."""
         at = {name: await self.store(one.name, name, stores[name]) for name in one.needs if name in STORES}
@@ -105,15 +117,20 @@ class Stage:
 
         def quiet() -> bool:
             servers, channels = self.suite.servers, self.suite.channels
-            return all(
-                servers[one.name].health.serving(service.full_name)
-                for one in DEPLOYABLES
-                for service in one.services
-            ) and all(
-                endpoint.breaker == "closed" and set(endpoint.health.values()) <= {"SERVING"}
-                for one in DEPLOYABLES
-                for channel in channels[one.name]
-                for endpoint in channel.endpoints
+            chains = [each for each in self.suite.built["translate"] if isinstance(each, Chain)]
+            return (
+                all(engine.up for chain in chains for engine in chain.states())
+                and all(
+                    servers[one.name].health.serving(service.full_name)
+                    for one in DEPLOYABLES
+                    for service in one.services
+                )
+                and all(
+                    endpoint.breaker == "closed" and set(endpoint.health.values()) <= {"SERVING"}
+                    for one in DEPLOYABLES
+                    for channel in channels[one.name]
+                    for endpoint in channel.endpoints
+                )
             )
 
         await until(quiet)
@@ -143,7 +160,7 @@ async def opened(directory: Path, valkey: Valkey, dsn: str, hop: Mapping[str, An
         patch.setattr(ranking_main, "ModelStore", partial(ranking_main.ModelStore, wait_s=10.0))
         stage = Stage(Suite(directory, {}), {}, {}, {})
         try:
-            stores = {"valkey": valkey, "postgres": dsn}
+            stores = {"valkey": valkey, "postgres": dsn, "engine": await stage.engine()}
             for one in DEPLOYABLES:
                 await stage.start(one, stores)
                 if one.name == "retrieval":
@@ -161,7 +178,7 @@ async def _furnish(stage: Stage) -> None:
     servers, models = stage.suite.servers, shipped(MODEL, RECOMMENDER)
     await until(lambda: all(server.health.serving() for server in servers.values()))
     await catalog.declare_views(servers["features"].target, models)
-    await catalog.register(servers["registry"].target, [*models, *shipped(WHISPER)])
+    await catalog.register(servers["registry"].target, [*models, *shipped(WHISPER, TRANSLATOR)])
     await indexes.fill(servers["writer"].target, models)
     features = stage.direct["features"].features
     for view, entity in (("customer_activity", CUSTOMER), ("terminal_activity", TERMINAL)):

@@ -31,6 +31,7 @@ READS = {
     "registry": "RegistryService/GetModel",
     "retrieval": "VectorService/GetIndex",
     "speech": "SpeechService/ListModels",
+    "translate": "TranslateService/ListLanguages",
 }
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
