@@ -346,6 +346,7 @@ def test_modes_are_plain_pairs_whose_programs_and_files_are_there(tmp_path: Path
         ("  two\nlines. ", "two[0]lines.[][=7\n]\0"),
         ("[x] a@b.org/c ^$", "[0]x[1] [2][3]c [4].[][=7\n]\0"),
         ("see http://x.org/a?b=c.", "see [0].[][=7\n]\0"),
+        ("a <b>dog</b> <|end|> 1 < 2", "a [0]dog[1] [2] 1 [3] 2.[][=7\n]\0"),
         ("www.x.org, ok?", "[0], ok?[][=7\n]\0"),
         (f"to {PHRASE} \0 now", "to [0] [1] now.[][=7\n]\0"),
         ("cafe\u0301", "café.[][=7\n]\0"),

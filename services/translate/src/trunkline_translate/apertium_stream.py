@@ -1,6 +1,6 @@
 """Text as Apertium's programs pass it on, and back.
 
-What is no word and no punctuation of ordinary text travels as a superblank, `[3]`, which stays what it is: addresses,
+What is no word and no punctuation of ordinary text travels as a superblank, `[3]`, which stays what it is: addresses, marks,
 symbols (some of which stop the programs), line breaks, and the characters that stand for phrases (see `masking`).
 Source: https://wiki.apertium.org/wiki/Apertium_stream_format
 """
@@ -12,7 +12,10 @@ import unicodedata
 from itertools import groupby
 from typing import Final
 
-_ADDRESS: Final = re.compile(r"(?:\b\w+://|\bwww\.)\S*[\w/]|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_ADDRESS: Final = re.compile(
+    r"(?:\b\w+://|\bwww\.)\S*[\w/]|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|<[/|]?\w[^<>\n]{0,60}>"
+)
+"""Of the net, of mail, and marks such as `<b>` and `<|end|>`."""
 _ORDINARY: Final = frozenset(" .,;:!?¿¡'\"()-–—…«»“”‘’„‚%&€£")
 _ENDS: Final = (".", "!", "?", "…", ":", ";")
 _FULL_STOP: Final = ".[]"
