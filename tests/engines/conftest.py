@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from real_engines import FIGURES, ORDER, Engines, Servers, Translate, TritonServer, VllmServer
 
 from trunkline_local.embedded import PostgreSQL, Valkey
+from trunkline_phrase_translator import artifact
 
 # They need 4 GB of environments and minutes to start: the ordinary tests leave them alone.
 collect_ignore_glob = [] if os.environ.get("TRUNKLINE_TEST_ENGINES") else ["test_*.py"]
@@ -31,10 +33,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def engines(scratch: Path) -> Iterator[Engines]:
     """A Triton server and a vLLM server, both up; a test that ends one starts it again."""
-    found = Engines(TritonServer(scratch / "triton"), VllmServer(scratch / "vllm"))
+    # Copies, so that all of them have the same weights, whatever is trained meanwhile.
+    quantised = shutil.copytree(artifact.directory(), scratch / "quantised")
+    weights = shutil.copytree(artifact.checkpoint(), scratch / "weights")
+    found = Engines(TritonServer(scratch / "triton", quantised), VllmServer(scratch / "vllm", weights))
     try:
-        found.triton.start()
-        found.vllm.start()
+        found.start()
         asyncio.run(found.up())
         yield found
     finally:
@@ -54,6 +58,7 @@ def servers(engines: Engines, valkey: Valkey, postgres: PostgreSQL, scratch: Pat
 @pytest.fixture
 async def translate(engines: Engines, servers: Servers) -> AsyncIterator[Translate]:
     """The service, and all of its engines up."""
+    engines.start()
     await engines.up()
     servers.start()
     await servers.up()

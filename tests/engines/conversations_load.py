@@ -81,7 +81,7 @@ class Conversation:
             self.open = None
             count += 1
         await call.done_writing()
-        async for event in call:
+        if (event := await call.read()) is not grpc.aio.EOF:
             self.wrong.append(f"something more: {event.WhichOneof('event')}")
 
     async def _answer(self, call: Any, asked: Open, name: str) -> None:

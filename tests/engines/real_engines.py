@@ -21,7 +21,6 @@ from trunkline_local import catalog
 from trunkline_local.embedded import free_port
 from trunkline_local.processes import Answer, Command, Process
 from trunkline_local.services import Service
-from trunkline_phrase_translator import artifact
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -54,8 +53,9 @@ async def _tick() -> None:
 class EngineServer:
     """A server with all of the processes that it starts itself."""
 
-    def __init__(self, name: str, directory: Path) -> None:
+    def __init__(self, name: str, directory: Path, model: Path) -> None:
         self.port = free_port()
+        self.model = model
         self.directory = directory
         self._process = Process(name, directory / "log")
         self._family: list[psutil.Process] = []
@@ -65,6 +65,10 @@ class EngineServer:
 
     async def serves(self) -> bool:
         raise AssertionError("each server has its own")
+
+    @property
+    def runs(self) -> bool:
+        return self._process.pid is not None
 
     def start(self) -> None:
         """Call it from the main thread: the server ends with the thread that started it."""
@@ -111,8 +115,8 @@ class EngineServer:
 class TritonServer(EngineServer):
     """PyTriton's tritonserver with the default model's IR behind the vLLM backend's tensors."""
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__("triton", directory)
+    def __init__(self, directory: Path, model: Path) -> None:
+        super().__init__("triton", directory, model)
 
     @property
     def target(self) -> str:
@@ -120,7 +124,7 @@ class TritonServer(EngineServer):
 
     def command(self) -> Command:
         program = [INSTALLED / "triton" / "bin" / "python", HERE / "triton_translator.py"]
-        options = ["--model", artifact.directory(), "--name", NAME, "--grpc-port", self.port]
+        options = ["--model", self.model, "--name", NAME, "--grpc-port", self.port]
         kept = {"XDG_CACHE_HOME": str(self.directory), "HOME": str(self.directory)}
         return Command([str(each) for each in (*program, *options)], {**os.environ, **kept})
 
@@ -140,8 +144,8 @@ class TritonServer(EngineServer):
 class VllmServer(EngineServer):
     """vLLM's OpenAI-compatible server with the default model's weights."""
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__("vllm", directory)
+    def __init__(self, directory: Path, model: Path) -> None:
+        super().__init__("vllm", directory, model)
 
     @property
     def url(self) -> str:
@@ -149,7 +153,7 @@ class VllmServer(EngineServer):
 
     def command(self) -> Command:
         program = [INSTALLED / "vllm" / "bin" / "python", "-m", "vllm.entrypoints.openai.api_server"]
-        options = ["--model", artifact.checkpoint(), "--served-model-name", NAME]
+        options = ["--model", self.model, "--served-model-name", NAME]
         options += ["--host", "127.0.0.1", "--port", self.port, "--dtype", "float32", "--enforce-eager"]
         options += ["--max-num-seqs", 16]
         kept = {
@@ -183,6 +187,12 @@ class Engines:
 
     triton: TritonServer
     vllm: VllmServer
+
+    def start(self) -> None:
+        """Starts those that do not run. Call it from the main thread."""
+        for server in (self.triton, self.vllm):
+            if not server.runs:
+                server.start()
 
     async def up(self) -> None:
         """Returns when both serve."""
@@ -247,6 +257,7 @@ class Servers:
     """A registry with the default model, and the translation service, each a process."""
 
     def __init__(self, engines: Engines, redis_url: str, dsn: str, directory: Path) -> None:
+        self._model = engines.triton.model
         target = f"127.0.0.1:{free_port()}"
         self.registry = _service(
             "registry", target, {"POSTGRES_DSN": dsn, "BLOB_DIR": str(directory / "blobs")}, directory
@@ -260,7 +271,7 @@ class Servers:
                 "MODEL_CACHE_DIR": str(directory / "models"),
                 "TRITON": engines.triton.target,
                 "TRITON_MODEL": NAME,
-                "TRITON_TOKENIZER": str(artifact.checkpoint()),
+                "TRITON_TOKENIZER": str(engines.vllm.model),
                 "TRITON_PROMPT": "codes",
                 "VLLM": engines.vllm.url,
                 "VLLM_PROMPT": "codes",
@@ -281,7 +292,7 @@ class Servers:
     async def up(self) -> None:
         """Returns when both serve."""
         await _serves(self.registry)
-        bundle = catalog.Bundle("phrase-translator", artifact.directory())
+        bundle = catalog.Bundle("phrase-translator", self._model)
         await catalog.register(f"127.0.0.1:{self.registry.port}", [bundle])
         await _serves(self.service)
 

@@ -12,7 +12,6 @@ import sacrebleu
 from real_engines import NAME, ORDER, Engines, Translate, until
 
 from trunkline.translate.v1 import translate_pb2 as pb
-from trunkline_phrase_translator import artifact
 from trunkline_phrase_translator.held_out import held_out
 from trunkline_translate.apertium import ApertiumEngine
 from trunkline_translate.chat_template import ChatTemplate, special_tokens
@@ -30,7 +29,7 @@ LONG = "I would like to reserve a table for four people at eight o'clock tomorro
 
 
 def triton(engines: Engines, model: str = NAME) -> TritonEngine:
-    files = artifact.checkpoint()
+    files = engines.vllm.model
     prompt = Prompt(Style.CODES, special_tokens(files))
     return TritonEngine(engines.triton.target, model, [EN_ES], prompt, ChatTemplate.read(files))
 

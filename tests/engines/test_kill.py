@@ -23,8 +23,8 @@ async def quiet(load: Load) -> None:
             continue
 
 
-async def killed_midway(load: Load, server: EngineServer) -> list[Conversation]:
-    """kill -9 of a server while somebody has a part of a sentence from it; who that is.
+async def killed_midway(load: Load, server: EngineServer) -> list[tuple[Conversation, int]]:
+    """kill -9 of a server while somebody has a part of a sentence from it; who that is, and which sentence.
 
     It is stopped first, so that there is time to look.
     """
@@ -32,7 +32,7 @@ async def killed_midway(load: Load, server: EngineServer) -> list[Conversation]:
         while True:
             server.signal(signal.SIGSTOP)
             await quiet(load)
-            if midway := [each for each in load.conversations if each.midway]:
+            if midway := [(each, len(each.answered)) for each in load.conversations if each.midway]:
                 await server.kill()
                 return midway
             server.signal(signal.SIGCONT)
@@ -51,16 +51,15 @@ async def test_every_sentence_is_answered_by_the_next_engine_and_by_the_better_o
             ("vllm", engines.vllm, "openvino"),
         ):
             midway = await killed_midway(load, server)
-            begun = {each.number: len(each.answered) for each in midway}
             await load.go_on(3)
-            for each in midway:
-                sentence = each.answered[begun[each.number]]
+            for conversation, count in midway:
+                sentence = conversation.answered[count]
                 assert sentence.provenance.engine == worse
                 assert sentence.revision == 2
                 assert "fallback_engine" in sentence.provenance.degradations
             await translate.wait_for(*(name for name in ORDER if ORDER.index(name) > ORDER.index(better)))
             figures.append(
-                f"{better} killed in the middle of {len(midway)} of {len(load.conversations)} sentences: "
+                f"{better} killed in the middle of {len(midway)} sentences of {len(load.conversations)} conversations: "
                 f"all of them answered by {worse}"
             )
         assert set(load.made_by) == {"triton", "vllm", "openvino"}
