@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc.aio
 from google.protobuf.duration_pb2 import Duration
-from real_engines import Translate, until
+from real_engines import Translate, tick, until
 
 from trunkline.translate.v1 import translate_pb2 as pb
 
@@ -77,14 +77,16 @@ class Conversation:
                 segment_id=str(count), text=text, language_code="en", end_of_utterance=True
             )
             await call.write(pb.ConverseRequest(segment=segment))
-            await self._answer(call, self.open, self.name(count))
+            if not await self._answer(call, self.open, self.name(count)):
+                await tick(0.2)  # as somebody would who was told to try again
             self.open = None
             count += 1
         await call.done_writing()
         if (event := await call.read()) is not grpc.aio.EOF:
             self.wrong.append(f"something more: {event.WhichOneof('event')}")
 
-    async def _answer(self, call: Any, asked: Open, name: str) -> None:
+    async def _answer(self, call: Any, asked: Open, name: str) -> bool:
+        """Reads up to the end of a sentence; whether it was translated."""
         while True:
             event = await call.read()
             if event is grpc.aio.EOF:
@@ -99,10 +101,10 @@ class Conversation:
                     asked.partial += event.delta.text
                 case "sentence":
                     self._take(event.sentence, asked, name)
-                    return
+                    return True
                 case "sentence_failed":
                     self.failed.append(event.sentence_failed)
-                    return
+                    return False
 
     def _take(self, sentence: pb.Sentence, asked: Open, name: str) -> None:
         self.answered.append(sentence)

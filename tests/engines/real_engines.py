@@ -39,13 +39,14 @@ async def until(condition: Callable[[], Any], bound_s: float = BOUND_S) -> Any:
     """Waits for a condition to become true; returns what it was."""
     async with asyncio.timeout(bound_s):
         while not (found := condition()):
-            await _tick()
+            await tick()
         return found
 
 
-async def _tick() -> None:
+async def tick(seconds: float = 0.02) -> None:
+    """Lets a little time pass, between two looks at a condition."""
     try:
-        await asyncio.wait_for(asyncio.Event().wait(), 0.02)
+        await asyncio.wait_for(asyncio.Event().wait(), seconds)
     except TimeoutError:
         return
 
@@ -80,7 +81,7 @@ class EngineServer:
         async with asyncio.timeout(START_S):
             while not await self.serves():
                 assert self._process.pid is not None, "\n".join(self._process.log_tail(40))
-                await _tick()
+                await tick()
         self._family = self.family()
 
     def family(self) -> list[psutil.Process]:
@@ -231,7 +232,7 @@ class Translate:
         """Returns when these are up, and no others."""
         async with asyncio.timeout(BOUND_S):
             while await self.engines_up() != set(engines):
-                await _tick()
+                await tick()
 
     async def stream(self, text: str, **options: Any) -> list[pb.StreamTranslateResponse]:
         """Everything that comes of a text."""
@@ -311,4 +312,4 @@ async def _serves(service: Service) -> None:
     async with asyncio.timeout(BOUND_S):
         while await service.ask() is not Answer.SERVING:
             assert service.process.pid is not None, "\n".join(service.process.log_tail(40))
-            await _tick()
+            await tick()

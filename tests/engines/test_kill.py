@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import Counter
 
 from conversations_load import Conversation, Load
-from real_engines import ORDER, Engines, EngineServer, Translate
+from real_engines import ORDER, Engines, EngineServer, Translate, tick
 
 QUIET_S = 1.0
 """Without an event for so long, nothing of a stopped server is on its way any more."""
@@ -17,10 +18,7 @@ async def quiet(load: Load) -> None:
     before = -1
     while load.events != before:
         before = load.events
-        try:
-            await asyncio.wait_for(asyncio.Event().wait(), QUIET_S)
-        except TimeoutError:
-            continue
+        await tick(QUIET_S)
 
 
 async def killed_midway(load: Load, server: EngineServer) -> list[tuple[Conversation, int]]:
@@ -81,6 +79,25 @@ async def test_every_sentence_is_answered_by_the_next_engine_and_by_the_better_o
     )
     count = sum(load.made_by.values())
     figures.append(f"{count} sentences under it, none failed: {dict(load.made_by)}; names kept in {kept}")
+
+
+async def test_who_named_an_engine_that_is_killed_is_told_so_until_it_is_back(
+    translate: Translate, engines: Engines, figures: list[str]
+) -> None:
+    load = Load(translate, [Conversation(number, "engines/triton") for number in range(4)])
+    async with load:
+        await load.go_on(2)
+        midway = await killed_midway(load, engines.triton)
+        await load.go_on(3)
+        for conversation, _ in midway:
+            assert conversation.failed[0].failure.reason == "ENGINE_FAILED"
+        engines.triton.start()
+        await engines.triton.up()
+        await load.made_again_by("triton")
+    load.check()
+    assert set(load.made_by) == {"triton"}
+    reasons = Counter(failed.failure.reason for each in load.conversations for failed in each.failed)
+    figures.append(f"Triton killed under conversations that named it: {dict(reasons)}, then they went on")
 
 
 async def test_apertium_is_started_anew_under_those_who_use_it(

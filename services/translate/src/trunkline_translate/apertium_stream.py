@@ -1,7 +1,7 @@
 """Text as Apertium's programs pass it on, and back.
 
-What is no word and no punctuation of ordinary text travels as a superblank, `[3]`, which stays what it is: addresses, marks,
-symbols (some of which stop the programs), line breaks, and the characters that stand for phrases (see `masking`).
+What is no word and no punctuation of ordinary text travels as a superblank, `[3]`, which stays what it is: addresses,
+marks, symbols (some of which stop the programs), line breaks, and the characters that stand for phrases (see `masking`).
 Source: https://wiki.apertium.org/wiki/Apertium_stream_format
 """
 
