@@ -112,6 +112,7 @@ def test_engines_outside_of_the_suite_are_told_to_translation_and_to_nobody_else
         "TRUNKLINE_VLLM": "http://10.0.0.7:8000/v1",
         "TRUNKLINE_VLLM_API_KEY": "secret",
         "TRUNKLINE_TRITON": "10.0.0.8:8001",
+        "TRUNKLINE_PROBE_S": "1",
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)

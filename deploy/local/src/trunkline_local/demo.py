@@ -142,7 +142,8 @@ async def _play(console: Console, directory: Path) -> None:
     console.rule("the suite", align="left")
     # Its own Valkey and PostgreSQL even where others are configured: a demo writes, and breaks things.
     engine_port = free_port()
-    engine = {"VLLM": f"http://{HOST}:{engine_port}/v1", "VLLM_PROMPT": "codes"}
+    # Looked for every second, because an act waits for it.
+    engine = {"VLLM": f"http://{HOST}:{engine_port}/v1", "VLLM_PROMPT": "codes", "PROBE_S": "1"}
     command = Command(arguments(options), environment(engine), orphan_signal=signal.SIGTERM)
     supervisor.start(command)
     try:

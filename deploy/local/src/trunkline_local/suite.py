@@ -6,7 +6,7 @@
     retrieval  base+2  1                         blob_dir
     ranking    base+3  2                         features, registry, retrieval, models, model_cache_dir
     speech     base+4  2       valkey            registry, redis_url, models, model_cache_dir
-    translate  base+5  2       valkey            registry, redis_url, models, model_cache_dir, triton*, vllm*
+    translate  base+5  2       valkey            registry, redis_url, models, model_cache_dir, triton*, vllm*, probe_s
     registry   base+6  1       postgres          postgres_dsn, blob_dir
 
 A service that serves models is left out when there is none of its tasks. Layer 0 are the embedded servers. Everything starts as early as its needs allow; layers stop from the top.
@@ -30,7 +30,7 @@ SAMPLE_RATIO = 0.01
 REDIS_URL = "TRUNKLINE_REDIS_URL"
 POSTGRES_DSN = "TRUNKLINE_POSTGRES_DSN"
 LOG_LEVEL = "TRUNKLINE_LOG_LEVEL"
-ENGINES = ("TRUNKLINE_TRITON", "TRUNKLINE_VLLM")
+ENGINES = ("TRUNKLINE_TRITON", "TRUNKLINE_VLLM", "TRUNKLINE_PROBE_S")
 """What starts with one of these goes to the translation service as it is."""
 
 
