@@ -309,7 +309,7 @@ def _service(name: str, target: str, settings: dict[str, str], directory: Path) 
 
 
 async def _serves(service: Service) -> None:
-    async with asyncio.timeout(BOUND_S):
+    async with asyncio.timeout(START_S):
         while await service.ask() is not Answer.SERVING:
             assert service.process.pid is not None, "\n".join(service.process.log_tail(40))
             await tick()
