@@ -5,9 +5,10 @@ outcome                                    for the breaker
   UNAVAILABLE or CANCELLED from the        failure
     transport
   UNAVAILABLE from a server                failure, unless it names a time to come back (RetryInfo) or
-                                           says DRAINING or LOADING: then the server is alive and refuses
-                                           by its own judgement, which is no verdict on it; its health
-                                           check, not the breaker, takes it out of rotation
+                                           says DRAINING, LOADING or TRANSLATION_REJECTED: then the server
+                                           is alive and refuses by its own judgement, which is no verdict
+                                           on it; its health check, not the breaker, takes it out of
+                                           rotation
   DEADLINE_EXCEEDED                        failure when the attempt had `breaker_deadline_floor_s` or
                                            more and the endpoint answered nothing at all meanwhile;
                                            else no verdict: one that answers others is slow, and cut
@@ -32,7 +33,7 @@ from trunkline_hop.errors import Cancelled, Fault, TooLate, Unavailable
 from trunkline_hop.status import from_rpc
 from trunkline_hop.upstream import Upstream, UpstreamMethod
 
-_REFUSALS = frozenset({"DRAINING", "LOADING"})
+_REFUSALS = frozenset({"DRAINING", "LOADING", "TRANSLATION_REJECTED"})
 _EARLY_S = 0.05
 """How long before our own end of a deadline its caller, whose clock started earlier, may have given up."""
 _LOST = {

@@ -207,6 +207,7 @@ async def test_an_open_breaker_ejects_its_endpoint_alone(lab: Any) -> None:
         (errors.Unavailable("STORE_UNREACHABLE", "x"), True),
         (errors.Unavailable("STORE_UNREACHABLE", "x", retry_after=timedelta(seconds=9)), False),
         (errors.Unavailable("DRAINING", "x"), False),
+        (errors.Unavailable("TRANSLATION_REJECTED", "x"), False),
         (errors.Unavailable("LOADING", "x", retry_after=timedelta(seconds=9)), False),
         (errors.Overloaded("SHED", "x", retry_after=timedelta(seconds=9)), False),
         (errors.Internal("INTERNAL", "x"), False),
