@@ -42,7 +42,7 @@ def refusals():
             steps(SentenceTooLong(900, 512)),
             BadRequest,
             "TEXT_TOO_LONG",
-            ["text"],
+            ["texts[0]"],
         ),
         "Nobody says this in another language.": (
             lambda ask: [ask.text],
@@ -90,6 +90,8 @@ async def test_when_all_texts_fail_the_call_fails_as_the_first(suite, text):
     with pytest.raises(fault) as streamed:
         await events_of(replica.streamed(text))
     assert streamed.value.reason == reason
+    names = [each.field for each in getattr(streamed.value, "violations", ())]
+    assert names == [field.replace("texts[0]", "text") for field in fields]
     await replica.quiet()
 
 

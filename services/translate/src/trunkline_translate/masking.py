@@ -16,7 +16,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from trunkline_hop.errors import BadRequest
+from trunkline_hop.errors import BadRequest, FieldViolation
 
 FIRST: Final = 0xE000
 """Stands for the first phrase of a sentence."""
@@ -86,7 +86,8 @@ def mask(text: str, keep: tuple[str, ...] = (), glossary: tuple[tuple[str, str],
     place = 0
     for start, end, phrase in terms.found(text):
         if len(phrases) == MOST:
-            raise BadRequest(f"a sentence has more than {MOST} phrases that are kept", reason="TEXT_TOO_LONG")
+            wanted = f"expected a sentence with at most {MOST} phrases that are kept"
+            raise BadRequest(f"text: {wanted}", [FieldViolation("text", wanted)], reason="TEXT_TOO_LONG")
         pieces += [text[place:start], chr(FIRST + len(phrases))]
         phrases.append(phrase)
         place = end

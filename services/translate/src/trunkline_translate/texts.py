@@ -6,10 +6,10 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from trunkline_hop.errors import Fault
+from trunkline_hop.errors import BadRequest, Fault, FieldViolation
 from trunkline_translate.detect import Detected
 from trunkline_translate.engine import Exchange, Priority
 from trunkline_translate.sentences import Span
@@ -154,16 +154,19 @@ class Texts:
         """
         at_once = asyncio.Semaphore(self._at_once)
 
-        async def one(text: str) -> TranslatedText | Fault:
+        async def one(number: int, text: str) -> TranslatedText | Fault:
             async with at_once:
                 try:
                     return await self.whole(text, options, priority=priority, due=due)
+                except BadRequest as fault:
+                    fault.violations = tuple(_in(number, violation) for violation in fault.violations)
+                    return fault
                 except Fault as fault:
                     return fault
 
         try:
             async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(one(text)) for text in texts]
+                running = [tasks.create_task(one(number, text)) for number, text in enumerate(texts)]
         except ExceptionGroup as group:
             # The others were only cancelled because of the first.
             raise group.exceptions[0] from None
@@ -181,3 +184,8 @@ class Texts:
     def _language(self, text: str) -> str:
         detected = self._detector.detect(text[:_TELLING])
         return detected[0].code if detected else ""
+
+
+def _in(number: int, violation: FieldViolation) -> FieldViolation:
+    """What is wrong, as one of several texts has it."""
+    return replace(violation, field=f"texts[{number}]") if violation.field == "text" else violation
