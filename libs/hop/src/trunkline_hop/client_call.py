@@ -23,6 +23,7 @@ from trunkline_hop.endpoint import Endpoint
 from trunkline_hop.errors import Cancelled, Fault, TooLate, Unavailable
 from trunkline_hop.options import Method
 from trunkline_hop.retry import backoff_s, pushback_s
+from trunkline_hop.sending import learns_why
 from trunkline_hop.upstream import Upstream, UpstreamMethod
 
 PRIORITY_KEY = "x-trunkline-priority"
@@ -147,6 +148,8 @@ class ClientCall:
             call = endpoint.callable(self._kind, method.options.path)(
                 argument, timeout=timeout_s, metadata=headers, **self._extra or {}
             )
+            if self._kind.startswith("stream"):
+                learns_why(call)
         except BaseException:
             endpoint.breaker.returned(permit)
             raise

@@ -178,6 +178,9 @@ class StreamCall(
         attempt = self._attempt
         try:
             await work
+            if attempt and attempt.call.done() and await attempt.call.code() is not grpc.StatusCode.OK:
+                # It was not sent: the server ended the call first.
+                raise await self._status_fault()
         except grpc.aio.AioRpcError as error:
             if attempt is None:
                 raise
