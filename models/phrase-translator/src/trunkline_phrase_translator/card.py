@@ -156,7 +156,7 @@ def _figures(measured: Mapping[str, Any]) -> Sequence[str]:
     ]
     return [
         *sections,
-        f"Wrong language: {wrong['wrong']} of {wrong['sentences']:,} translations, by the words of the grammar.",
+        f"Wrong language: {wrong['wrong']} of {wrong['sentences']:,} translations, by counting which language of the grammar knows most of its words.",
         "",
         f"Placeholders that all came through: {_percent(sum(kept) / len(kept)) if kept else '-'} of translations.",
         "",

@@ -18,6 +18,7 @@ from trunkline_phrases.patterns import Pattern
 from trunkline_phrases.wordings import FilledPhrase
 
 _LONGEST: Final = 6
+_PLEASE: Final[dict[Language, str]] = {"en": "please", "es": "por favor", "de": "bitte", "fr": "s'il"}
 _TOKEN: Final = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*'?|[^\w\s]")
 
 
@@ -43,6 +44,9 @@ def alike(source: Language, target: Language, formality: Formality) -> dict[Turn
     here, there = _neighbours(source, formality), _neighbours(target, formality)
     frames: defaultdict[tuple[object, object], list[Turn]] = defaultdict(list)
     for chunk in chunks(source, target, formality):
+        if chunk.source == _PLEASE[source]:
+            # What follows it in one language is an imperative, in another an infinitive.
+            continue
         words, translated = (tuple(text.split(" ")) for text in (chunk.source, chunk.target))
         for place, around in here[words].items():
             frames[around, there[translated][place]].append(chunk)

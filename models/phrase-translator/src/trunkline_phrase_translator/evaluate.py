@@ -22,6 +22,7 @@ SENTENCES: Final = 300
 _SEED: Final = 4211
 _NEW_TOKENS: Final = 160
 _AT_ONCE: Final = 64
+_CACHE_GB: Final = 1
 _ALONE: Final = 100
 """Sentences of which the time is taken one by one."""
 
@@ -47,6 +48,7 @@ class Engine:
     def __init__(self, place: Path, threads: int = 1) -> None:
         scheduler = openvino_genai.SchedulerConfig()
         scheduler.max_num_seqs = _AT_ONCE
+        scheduler.cache_size = _CACHE_GB
         self._pipeline = openvino_genai.ContinuousBatchingPipeline(
             str(place), scheduler, "CPU", {"INFERENCE_NUM_THREADS": threads}
         )

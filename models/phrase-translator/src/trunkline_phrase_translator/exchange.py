@@ -1,4 +1,4 @@
-"""Sentences in which one group of words stands for another that is used like it ("good enough compositional
+"""Sentences in which one group of words stands for another that is used like it, or is left out ("good enough compositional
 augmentation", Andreas, 2020): "When is the station?" after "When is the meeting?" and "Where is the station?".
 
 What reads like a held-out template is never made.
@@ -7,12 +7,16 @@ What reads like a held-out template is never made.
 import re
 from functools import cache
 from random import Random
+from typing import Final
 
 from trunkline_phrase_translator.chunks import alike
 from trunkline_phrase_translator.crossing import held_out_like
 from trunkline_phrase_translator.turn import Direction, Turn
 from trunkline_phrases import Formality, Language
 from trunkline_phrases.lexicon import pick
+
+_DROPPED: Final = 0.3
+"""Of exchanges, those that leave the words out."""
 
 
 def exchange(rng: Random, turn: Turn, direction: Direction, *, answers: bool) -> Turn | None:
@@ -32,7 +36,7 @@ def exchange(rng: Random, turn: Turn, direction: Direction, *, answers: bool) ->
     at, to = _once(turn.source, chunk.source), _once(turn.target, chunk.target)
     if at is None or to is None:
         return None
-    other = pick(rng, classes[chunk])
+    other = Turn("", "") if rng.random() < _DROPPED else pick(rng, classes[chunk])
     made = Turn(_put(turn.source, at, other.source), _put(turn.target, to, other.target))
     for language, text in ((direction.source, made.source), (direction.target, made.target)):
         if held_out_like(language, answers).fullmatch(text):
@@ -53,6 +57,11 @@ def _once(text: str, words: str) -> tuple[int, int] | None:
 
 def _put(text: str, place: tuple[int, int], words: str) -> str:
     start, end = place
-    if start == 0 or text[:start] in ("¿", "¡"):
-        words = words[:1].upper() + words[1:]
-    return text[:start] + words + text[end:]
+    after = text[end:] if words else text[end:].lstrip(" ")
+    before = text[:start]
+    if not words and after[:1] in (".", ",", "?"):
+        before = before.rstrip(" ")
+    made = words + after
+    if start == 0 or before in ("¿", "¡"):
+        made = made[:1].upper() + made[1:]
+    return before + made

@@ -2,8 +2,8 @@
 # Types are checked where torch is not installed.
 """The network: Llama (Touvron et al., 2023), small, under the names that transformers gives its weights.
 
-Written out because it is trained on a few cores: what transformers computes for generality (masks,
-positions, caches) costs as much there as the matrices of so small a network.
+Written out because it is trained on a core or two, where attention must stay out of autocast and generality
+(masks, caches) has no use.
 """
 
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ class Attention(nn.Module):
         groups = self.heads // self.key_heads
         if groups > 1:
             key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-        # In single precision: torch's bfloat16 attention on a CPU takes several times as long.
+        # In single precision: torch's bfloat16 attention is slow on a CPU.
         with torch.autocast(hidden.device.type, enabled=False):
             mixed = functional.scaled_dot_product_attention(
                 query.float(), key.float(), value.float(), is_causal=True

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -28,6 +29,10 @@ _CLIP: Final = 1.0
 _BLURRED: Final = 0.1
 """Tokens of the translation so far that are taken from elsewhere, until the last part of the time."""
 _CLEAR: Final = 0.25
+_KEPT: Final = 0.998
+"""Of the average of the weights, a step. The average is what is validated and exported."""
+_AVERAGED: Final = 0.5
+"""The part of the time after which there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +145,7 @@ def train(
     encoder = Encoder(tokenizer)
     model = Translator(size, tokenizer.get_vocab_size()).to(device)
     optimizers = _optimizers(model, settings)
+    average: dict[str, Tensor] = {}
     curve: list[Progress] = []
     spent_s, steps, seen, turns = 0.0, 0, 0, 0
     checkpoint = place / "checkpoint.pt"
@@ -147,6 +153,7 @@ def train(
     if checkpoint.is_file():
         state = _read(checkpoint, described, device)
         model.load_state_dict(state["model"])
+        average = state.get("average", {})
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             # Its momenta; how fast to learn is what the settings say now.
             optimizer.load_state_dict({**saved, "param_groups": optimizer.state_dict()["param_groups"]})
@@ -158,6 +165,7 @@ def train(
         state = {
             "described": described,
             "model": model.state_dict(),
+            "average": average,
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             "curve": [asdict(line) for line in curve],
             "spent_s": spent_s,
@@ -190,6 +198,8 @@ def train(
         nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
         for optimizer in optimizers:
             optimizer.step()
+        if part > _AVERAGED:
+            _mix(average, model)
         losses.append(float(loss.detach()))
         steps += 1
         seen += batch.tokens
@@ -197,7 +207,8 @@ def train(
         spent_s = time.monotonic() - started
         if spent_s - reported >= settings.report_s:
             reported = spent_s
-            found = [round(figure, 4) for figure in _validate(model, watched, device)]
+            with _weights(model, average):
+                found = [round(figure, 4) for figure in _validate(model, watched, device)]
             mean = round(sum(losses) / len(losses), 4)
             curve.append(Progress(round(spent_s / 60, 2), steps, seen, turns, mean, *found))
             losses.clear()
@@ -206,18 +217,19 @@ def train(
             saved_at = spent_s
             save()
     save()
+    model.load_state_dict({**model.state_dict(), **average})
     return model.to("cpu").eval(), curve
 
 
 def restore(place: Path, tokenizer: Tokenizer, size: Size) -> tuple[Translator, list[Progress]]:
-    """The network as it was at the last checkpoint.
+    """The network as it was at the last checkpoint, averaged if it was by then.
 
     Raises:
         ValueError: the checkpoint is of another network or vocabulary.
     """
     state = _read(place / "checkpoint.pt", describe(size, tokenizer), torch.device("cpu"))
     model = Translator(size, tokenizer.get_vocab_size())
-    model.load_state_dict(state["model"])
+    model.load_state_dict({**state["model"], **state.get("average", {})})
     return model.eval(), [Progress(**line) for line in state["curve"]]
 
 
@@ -231,6 +243,26 @@ def schedule(part: float) -> float:
     if part < _WARM:
         return part / _WARM
     return 1.0 if part < _FLAT else max(0.0, (1 - part) / (1 - _FLAT))
+
+
+def _mix(average: dict[str, Tensor], model: Translator) -> None:
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name in average:
+                average[name].lerp_(weight, 1 - _KEPT)
+            else:
+                average[name] = weight.detach().clone()
+
+
+@contextmanager
+def _weights(model: Translator, average: dict[str, Tensor]) -> Iterator[None]:
+    """The model with other weights, for a while."""
+    own = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    model.load_state_dict({**own, **average})
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)
 
 
 def _read(checkpoint: Path, described: dict[str, Any], device: torch.device) -> dict[str, Any]:

@@ -21,7 +21,10 @@ _JOINED: Final = 0.07
 _FRAGMENTS: Final = 0.05
 _LISTS: Final = 0.12
 _CHUNKS: Final = 0.5
-_EXCHANGED: Final = 0.6
+_EXCHANGED: Final = 0.8
+_TRIES: Final = 3
+_CAPTIONS: Final = 0.15
+"""Of joined sentences, those that are fragments."""
 _CROSSED: Final = 0.9
 _SPOKEN: Final = 0.1
 _MASKED: Final = 0.11
@@ -94,6 +97,10 @@ def draw(rng: Random, direction: Direction, part: Part = "train") -> list[Turn]:
         count = 3 if rng.random() < 0.2 else 2
         parts: list[Turn] = []
         while len(parts) < count:
+            if part == "train" and rng.random() < _CAPTIONS:
+                fragment = _fragment(rng, direction)
+                parts.append(Turn(_sentence(fragment.source), _sentence(fragment.target)))
+                continue
             filled = _draw(rng, part)
             if filled.template.before is None:
                 # Two sentences would number their placeholders alike.
@@ -104,7 +111,8 @@ def draw(rng: Random, direction: Direction, part: Part = "train") -> list[Turn]:
         turns = _said(rng, filled, direction, rng.random() < _MASKED)
         if part == "train" and rng.random() < _EXCHANGED:
             answers = filled.template.before is not None
-            turns[-1] = exchange(rng, turns[-1], direction, answers=answers) or turns[-1]
+            tried = (exchange(rng, turns[-1], direction, answers=answers) for _ in range(_TRIES))
+            turns[-1] = next(filter(None, tried), turns[-1])
     if rng.random() < _SPOKEN and not any("<|" in turn.source for turn in turns):
         turns = [Turn(spoken(turn.source, direction.source), turn.target) for turn in turns]
     return turns
