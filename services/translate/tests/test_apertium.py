@@ -193,12 +193,14 @@ async def test_a_stall_fails_the_sentence_and_the_next_one_gets_fresh_programs(t
         assert await said(engine, "y") == "y"
 
 
-async def test_a_killed_program_is_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_a_killed_program_is_replaced_before_the_next_sentence_is_lost(
+    tmp_path: Path, place: int
+) -> None:
     write(tmp_path, "eng-spa", "upper", "upper", "upper")
     async with engine_of(tmp_path) as engine:
         group = engine.groups()[EN_ES]
-        for program in processes_of(group) - {group}:
-            os.kill(program, signal.SIGKILL)
+        os.kill(sorted(processes_of(group))[place], signal.SIGKILL)
         assert await said(engine, "again") == "AGAIN"
         assert engine.groups()[EN_ES] != group
 

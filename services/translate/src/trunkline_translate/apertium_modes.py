@@ -72,11 +72,6 @@ class Mode:
     stages: tuple[tuple[str, ...], ...]
     """Programs with their arguments, each of which reads what the one before it writes. They go on after a NUL."""
 
-    @property
-    def command(self) -> str:
-        """All of them, for a shell."""
-        return " | ".join(map(shlex.join, self.stages))
-
 
 def installed(directory: Path) -> dict[Direction, Mode]:
     """The pairs that can run: whose programs and files are there. Empty when there is no such directory."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final, Self
+from typing import IO, Final, Self
 
 from trunkline_translate.apertium_modes import Mode
 from trunkline_translate.apertium_stream import Framed, Garbage
@@ -29,11 +29,17 @@ class Pipeline:
     """
 
     def __init__(
-        self, process: subprocess.Popen[bytes], output: asyncio.StreamReader, input_: asyncio.StreamWriter
+        self,
+        processes: Sequence[subprocess.Popen[bytes]],
+        input_: asyncio.StreamWriter,
+        output: asyncio.StreamReader,
+        held: asyncio.StreamWriter,
     ) -> None:
-        self._process = process
+        self._processes = processes
         self._input = input_
         self._output = output
+        self._held = held
+        """Its other direction is not used; what reads ends with it."""
         self._number = 0
 
     @classmethod
@@ -41,27 +47,29 @@ class Pipeline:
         """Starts the programs of a mode.
 
         Raises:
-            Gone: there is no shell, or no process more.
+            Gone: a program is not there, or the machine has no process more.
         """
-        ours, theirs = socket.socketpair()
-        with theirs:
-            output, input_ = await asyncio.open_connection(sock=ours, limit=_ANSWER_BYTES)
+        (our_input, their_input), (our_output, their_output) = socket.socketpair(), socket.socketpair()
+        with their_input, their_output:
+            _, input_ = await asyncio.open_connection(sock=our_input)
+            output, held = await asyncio.open_connection(sock=our_output, limit=_ANSWER_BYTES)
             try:
-                process = _start(mode, theirs.fileno())
+                processes = _start(mode, their_input.fileno(), their_output.fileno())
             except OSError as error:
                 input_.close()
+                held.close()
                 raise Gone(f"its programs cannot be started: {type(error).__name__}") from error
-        return cls(process, output, input_)
+        return cls(processes, input_, output, held)
 
     @property
     def group(self) -> int:
         """The process group."""
-        return self._process.pid
+        return self._processes[0].pid
 
     @property
     def gone(self) -> bool:
-        """True when it is known that the last program ended."""
-        return self._output.at_eof() or self._process.poll() is not None
+        """True when it is known that the last program ended, as it does when one before it ends."""
+        return self._output.at_eof()
 
     async def translate(self, text: str) -> str:
         """One sentence's translation. A call that was cancelled leaves the answer in the pipe: close it then.
@@ -84,25 +92,51 @@ class Pipeline:
 
     async def close(self) -> None:
         """Ends the programs, whatever they are doing."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.group, signal.SIGKILL)
-        self._input.close()
-        with suppress(OSError):
-            await self._input.wait_closed()
-        await asyncio.to_thread(self._process.wait)
+        _kill(self._processes)
+        for end in (self._input, self._held):
+            end.close()
+            with suppress(OSError):
+                await end.wait_closed()
+        await asyncio.to_thread(_reap, self._processes)
 
 
-def _start(mode: Mode, end: int) -> subprocess.Popen[bytes]:
-    """Starts the programs on one end of a socket. It takes a millisecond, however much memory this process has.
+def _start(mode: Mode, input_: int, output: int) -> list[subprocess.Popen[bytes]]:
+    """Starts the programs between two descriptors. It takes some milliseconds, however much memory this process has.
 
-    Not by the event loop: uvloop forks, and what gRPC does in the child then may end it. This one does not.
+    Not by the event loop: uvloop forks, and what gRPC does in the child then may end it. This one does not. And
+    without a shell, which would hold the last one's output open when they are gone.
     """
-    return subprocess.Popen(  # noqa: S603 - the shell, with what a mode file of the system says
-        ["/bin/sh", "-c", mode.command],
-        stdin=end,
-        stdout=end,
-        # What they say of a text that they cannot read holds that text.
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
-    )
+    started: list[subprocess.Popen[bytes]] = []
+    reads: int | IO[bytes] = input_
+    try:
+        for place, stage in enumerate(mode.stages, start=1):
+            process = subprocess.Popen(  # noqa: S603 - what a mode file of the system says
+                stage,
+                stdin=reads,
+                stdout=output if place == len(mode.stages) else subprocess.PIPE,
+                # What they say of a text that they cannot read holds that text.
+                stderr=subprocess.DEVNULL,
+                process_group=started[0].pid if started else 0,
+                env={**os.environ, "LC_ALL": "C.UTF-8"},
+            )
+            started.append(process)
+            if not isinstance(reads, int):
+                reads.close()
+            reads = process.stdout or output
+    except OSError:
+        _kill(started)
+        _reap(started)
+        raise
+    return started
+
+
+def _kill(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.kill()
+
+
+def _reap(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
