@@ -6,6 +6,8 @@ import asyncio
 import os
 import random
 import signal
+import socket
+import struct
 
 import pytest
 from redis.exceptions import ResponseError
@@ -113,6 +115,47 @@ async def test_connections_that_a_store_left_behind_cost_nothing(own):
         await own.kill()
         await own.start()
         assert await asyncio.gather(*(store.command("PING", timeout_s=5) for _ in range(8))) == [b"PONG"] * 8
+
+
+async def test_connections_that_were_reset_while_they_waited_cost_nothing(valkey):
+    """Reset, not closed: as by a proxy, or a server that died with something unread."""
+    accepted: list[asyncio.StreamWriter] = []
+    pumps: set[asyncio.Task[None]] = set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+        finally:
+            writer.transport.abort()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(writer)
+        to, out = await asyncio.open_connection("127.0.0.1", valkey.port)
+        pumps.update((asyncio.create_task(pump(reader, out)), asyncio.create_task(pump(to, writer))))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        async with Store(valkey.url.replace(f":{valkey.port}/", f":{port}/")) as store:
+            await asyncio.gather(*(store.command("PING", timeout_s=5) for _ in range(8)))
+            before = len(accepted)
+            for writer in accepted:
+                linger = struct.pack("ii", 1, 0)
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                writer.transport.abort()
+            readers = [connection._reader for connection in store._pool._available_connections]
+            async with asyncio.timeout(10):
+                while not all(reader.exception() for reader in readers):
+                    await _turn()
+            replies = await asyncio.gather(*(store.command("PING", timeout_s=5) for _ in range(8)))
+            assert replies == [b"PONG"] * 8
+            assert len(accepted) > before
+    finally:
+        server.close()
+        for task in pumps:
+            task.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
 
 
 async def test_a_command_that_is_wrong_says_nothing_against_the_store(valkey):

@@ -75,6 +75,16 @@ class Script:
         self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 
+class _Pool(BlockingConnectionPool):
+    """Hands out no connection that was reset while it waited. redis-py looks for one that was closed in order."""
+
+    async def ensure_connection(self, connection: Any) -> None:
+        reader = connection._reader  # noqa: SLF001 - nothing public tells
+        if reader is not None and reader.exception() is not None:
+            await connection.disconnect(nowait=True)
+        await super().ensure_connection(connection)
+
+
 class Store:
     """A pool of connections to one server. An async context manager.
 
@@ -90,7 +100,7 @@ class Store:
 
     def __init__(self, url: str, *, what: str = "store", connections: int = 64) -> None:
         self._what = what
-        self._pool = BlockingConnectionPool.from_url(
+        self._pool = _Pool.from_url(
             url,
             max_connections=connections,
             timeout=None,
