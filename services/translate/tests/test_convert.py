@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from trunkline.translate.v1 import translate_pb2 as pb
 from trunkline_hop.context import Priority as CallPriority
 from trunkline_hop.errors import BadRequest, Unavailable
-from trunkline_translate import convert, conversation_events
+from trunkline_translate import conversation_events, convert
 from trunkline_translate.chain import EngineState
 from trunkline_translate.conversation_events import Said
 from trunkline_translate.engine import FinishReason, Formality, Identity, Priority
