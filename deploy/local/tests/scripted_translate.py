@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from conditions import until
+
 from trunkline.translate.v1 import translate_pb2 as pb
 from trunkline_gateway.__main__ import build
 from trunkline_gateway.settings import Settings
@@ -173,7 +175,11 @@ async def translating(speech: str = "") -> AsyncIterator[ScriptedTranslate]:
         own = ServiceSettings(port=0, metrics_port=0, drain_grace_s=1.0)
         server = await stack.enter_async_context(running("translate", own, add))
         gateway = Settings(port=0, metrics_port=0, drain_grace_s=1.0, translate=server.target, speech=speech)
-        service.target = (await stack.enter_async_context(running("gateway", gateway, build))).target
+        door = await stack.enter_async_context(running("gateway", gateway, build))
+        offered = ["trunkline.translate.v1.TranslateService"]
+        offered += ["trunkline.speech.v1.SpeechService"] if speech else []
+        await until(lambda: all(map(door.health.serving, offered)))
+        service.target = door.target
         yield service
 
 

@@ -36,9 +36,9 @@ from trunkline_whisper_micro.samples import Sample, load
 SERVICES = ("speech", "translate")
 BETTER, BEHIND = "vllm", "openvino"
 """Engines: the one that is killed, and the one that goes on."""
-PAUSE_MS = 80
+PAUSE_MS = 60
 """Of the better engine, after every token: a kill has to come in the middle of a sentence."""
-SPEED = 6.0
+SPEED = 8.0
 """Conversations are played so many times as fast as they were spoken."""
 KILLED_IN = 3
 """Sentence in the middle of which the engine is killed."""
