@@ -226,7 +226,10 @@ def plan(options: Options, data: DataDirectory, otlp_port: int, models: Mapping[
                 replica,
                 f"trunkline_{row.name}",
                 port,
-                common | {"PORT": str(port), "METRICS_PORT": str(metrics), **row.settings(at, replica)},
+                common
+                # Callers hear that it goes, and turn to the others, before it stops.
+                | ({"DRAIN_DELAY_S": "0.3"} if len(ports[row.name]) > 1 else {})
+                | {"PORT": str(port), "METRICS_PORT": str(metrics), **row.settings(at, replica)},
                 data.log(replica),
             ),
             row.layer,
