@@ -20,7 +20,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import sacrebleu
 import uvloop
@@ -30,8 +30,9 @@ from trunkline.translate.v1 import translate_pb2 as pb
 from trunkline.translate.v1.translate_pb2_grpc import TranslateServiceStub
 from trunkline_hop.channel import connect
 from trunkline_hop.errors import Fault
+from trunkline_phrase_translator.evaluate import in_another
 from trunkline_phrase_translator.held_out import HeldOut, held_out
-from trunkline_phrases import LANGUAGES, vocabulary, words
+from trunkline_phrases import LANGUAGES, Language
 
 SEED = 911
 CALL_S = 600.0
@@ -120,18 +121,16 @@ async def translate(stub: Any, engine: str, corpus: Corpus) -> list[str]:
     return answers
 
 
-def in_another(text: str, language: str) -> bool:
-    """Whether another language of the phrases knows more of a text's words than its own does."""
-    known = {other: sum(word in vocabulary(other) for word in words(text, other)) for other in LANGUAGES}
-    return any(known[other] > known[language] for other in known)  # type: ignore[index]
-
-
 def row(engine: str, corpus: Corpus, answers: Sequence[str]) -> int:
     """Prints it; how many sentences are in the wrong language."""
     tokenize = "zh" if corpus.target == "zh" else "13a"
     references = [corpus.references]
     exact = sum(answer == right for answer, right in zip(answers, corpus.references, strict=True))
-    wrong = sum(in_another(answer, corpus.target) for answer in answers) if corpus.name == "phrases" else 0
+    wrong = (
+        sum(in_another(answer, cast("Language", corpus.target)) for answer in answers)
+        if corpus.name == "phrases"
+        else 0
+    )
     print(
         f"| {engine} | {corpus.name} | {corpus.source}-{corpus.target} | {len(answers)} "
         f"| {sacrebleu.corpus_chrf(answers, references).score:.1f} "
