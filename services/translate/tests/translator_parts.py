@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias, TypeVar
 
+import pytest
+
+from trunkline_hop.errors import Fault
 from trunkline_hop.metrics import Metrics
 from trunkline_translate.chain import Chain
 from trunkline_translate.checks import Finding
-from trunkline_translate.engine import Ask, Delta, Done, EngineFailed, FinishReason, Identity, Piece
+from trunkline_translate.engine import Ask, Delta, Done, EngineFailed, Exchange, FinishReason, Identity, Piece
 from trunkline_translate.language import Direction
 from trunkline_translate.meters import Meters
 from trunkline_translate.translation import Options, Outcome, Partial, Task, Translated
@@ -21,6 +24,9 @@ from trunkline_translate.translator import Translator
 
 EN_ES = Direction("en", "es")
 EN_DE = Direction("en", "de")
+BEFORE = (Exchange("Good day", "Buenos días"),)
+DEAD = EngineFailed("connection refused")
+FULL = EngineFailed("its queue is full", counts=False)
 T = TypeVar("T")
 
 
@@ -209,6 +215,13 @@ def task(text: str = "Hello", *, source: str = "en", target: str = "es", **more:
     """A sentence to translate; what is no field of a task is an option."""
     given = {key: more.pop(key) for key in ("context", "priority", "due") if key in more}
     return Task(text, Options(target=target, **more), source, **given)
+
+
+async def fault_of(bench: Bench, *args: str, **more: object) -> Fault:
+    with pytest.raises(Fault) as failed:
+        await bench.outcomes(task(*args, **more))
+    assert not any(each.live for each in bench.engines)
+    return failed.value
 
 
 def answered(outcomes: Sequence[Outcome]) -> Translated:
