@@ -33,7 +33,7 @@ from trunkline_translate.engine import Ask
 from trunkline_translate.facts import Facts
 from trunkline_translate.genai_engine import OpenVinoEngine
 from trunkline_translate.genai_model import GenaiModel
-from trunkline_translate.genai_pipeline import kv_blocks
+from trunkline_translate.genai_memory import kv_blocks
 from trunkline_translate.language import Direction
 from trunkline_translate.loader import TranslatorLoader
 from trunkline_translate.meters import Meters

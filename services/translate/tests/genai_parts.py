@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,9 @@ from trunkline_translate import model_files
 from trunkline_translate.facts import Facts
 from trunkline_translate.genai_devices import Devices
 from trunkline_translate.genai_driver import Driver, Work
-from trunkline_translate.genai_pipeline import CannotOpen, GenaiPipeline, Generation, Pipeline, Prompt
+from trunkline_translate.genai_messages import Open
+from trunkline_translate.genai_pipeline import GenaiPipeline
+from trunkline_translate.genai_process import NotHere, Process
 from trunkline_translate.genai_ticket import Ticket
 
 BOUND_S = 60.0
@@ -81,62 +84,33 @@ def alone(text: str, most: int = 32, facts: Facts | None = None) -> str:
     return pipeline.decode(tokens)
 
 
-class Faulty:
-    """A pipeline that breaks when it is told to."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
-        self.broken = ""
-        """What fails from now on: `step`, `add` or `encode`."""
-
-    def encode(self, text: str) -> Prompt:
-        self._fail("encode")
-        return self.pipeline.encode(text)
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        return self.pipeline.decode(tokens)
-
-    def add(self, prompt: Prompt, most: int) -> Generation:
-        self._fail("add")
-        return self.pipeline.add(prompt, most)
-
-    def step(self) -> None:
-        self._fail("step")
-        self.pipeline.step()
-
-    @property
-    def busy(self) -> bool:
-        return self.pipeline.busy
-
-    def _fail(self, what: str) -> None:
-        if self.broken == what:
-            raise RuntimeError(f"told to fail at {what}")
+def opening(facts: Facts | None = None, *, device: str = "CPU", sequences: int = 16) -> Open:
+    return Open(str(ARTIFACT), device, (facts or shipped()).to_json(), sequences, threads=1, cache_mb=64)
 
 
 class Machine:
-    """A machine with these devices, all of which are its CPU, and the pipelines that were opened on them."""
+    """A machine with these devices, all of which are its CPU, and the processes that were opened on them."""
 
     def __init__(self, *here: str, facts: Facts | None = None, sequences: int = 16) -> None:
         self.here = set(here)
         self.out_of_order: set[str] = set()
         self.facts = facts
         self.sequences = sequences
-        self.opened: list[tuple[str, Faulty]] = []
+        self.opened: list[tuple[str, Process]] = []
 
-    def open(self, device: str) -> Faulty:
+    def open(self, device: str) -> Process:
         if device not in self.here:
-            raise CannotOpen("this machine has none")
+            raise NotHere("this machine has none")
         if device in self.out_of_order:
             raise RuntimeError("out of order")
-        pipeline = Faulty(opened(self.facts, sequences=self.sequences))
-        self.opened.append((device, pipeline))
-        return pipeline
+        process = Process(opening(self.facts, sequences=self.sequences))
+        self.opened.append((device, process))
+        return process
 
-    def driver(self, *devices: str, queue_limit: int = 64, places: int = 0) -> Driver:
-        return Driver(
-            "models/m/versions/1",
-            Devices("models/m/versions/1", devices or ("CPU",), self.open),
-            places=places or shipped().places,
-            sequences=self.sequences,
-            queue_limit=queue_limit,
-        )
+    def send(self, number: signal.Signals) -> None:
+        """Sends the last process a signal."""
+        os.kill(self.opened[-1][1].pid, number)
+
+    def driver(self, *devices: str, queue_limit: int = 64, hung_s: float = BOUND_S) -> Driver:
+        named = Devices("models/m/versions/1", devices or ("CPU",), self.open)
+        return Driver("models/m/versions/1", named, queue_limit=queue_limit, hung_s=hung_s)

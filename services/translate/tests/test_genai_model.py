@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -155,7 +156,7 @@ async def test_a_control_token_ends_an_answer_and_frees_its_place():
         text, done = await said(model.translate(ASK))
         assert "<|" not in text
         assert done.finish_reason is FinishReason.STOP
-        await until(lambda: not model.driver.live and not machine.opened[0][1].busy)
+        await until(lambda: not model.driver.live)
     finally:
         model.close()
 
@@ -258,10 +259,11 @@ async def test_without_a_device_it_is_not_up_until_a_probe_finds_one(tmp_path):
     async with served(shelf, tmp_path, loader(machine)) as engine:
         await until(lambda: not engine.error)
         machine.out_of_order.add("CPU")
-        machine.opened[0][1].broken = "step"
-        with pytest.raises(EngineFailed, match="broke"):
-            await said(engine.translate(ASK))
+        await engine.probe()
+        machine.send(signal.SIGKILL)
         await until(lambda: engine.error)
+        with pytest.raises(EngineFailed, match="no device works"):
+            await said(engine.translate(ASK))
         with pytest.raises(EngineFailed, match="no device works"):
             await engine.probe()
         machine.out_of_order.clear()

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from trunkline_translate.genai_pipeline import CannotOpen, Opens, Pipeline
+from trunkline_translate.genai_process import NotHere, Opens, Process
 
 log = structlog.get_logger("trunkline.translate")
 
@@ -37,8 +37,8 @@ class Devices:
         self.using = ""
         """The device of the last pipeline that could be opened."""
 
-    def open(self) -> Pipeline:
-        """A pipeline on the first device that works.
+    def open(self) -> Process:
+        """The process of a pipeline on the first device that works. It blocks.
 
         Raises:
             NoDevice: none does. The next call tries those that once worked.
@@ -48,8 +48,8 @@ class Devices:
             if name in errors:
                 continue
             try:
-                pipeline = self._opens(name)
-            except CannotOpen as error:
+                process = self._opens(name)
+            except NotHere as error:
                 errors[name] = self._errors[name] = str(error)
             except Exception as error:
                 log.error("a device cannot be used", model=self._name, device=name, exc_info=error)
@@ -59,7 +59,7 @@ class Devices:
                     self._errors[name] = errors[name]
             else:
                 self.using = name
-                return pipeline
+                return process
         why = ", ".join(f"{name}: {error}" for name, error in errors.items())
         raise NoDevice(f"no device works ({why})")
 

@@ -1,28 +1,45 @@
-"""One thread that owns a pipeline: sequences join its batch as they come, and leave it as they end."""
+"""What translations ask for sequences: it speaks with the process of a pipeline, and replaces one that ended."""
 
 from __future__ import annotations
 
-import heapq
+import asyncio
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from threading import Condition
+from dataclasses import dataclass
+from functools import partial
+from threading import Lock
 from typing import Final
 
 import structlog
 
-from trunkline_translate import genai_threads
+from trunkline_modelstore.backoff import Backoff
 from trunkline_translate.engine import EngineFailed, SentenceTooLong
 from trunkline_translate.genai_devices import Devices, NoDevice
-from trunkline_translate.genai_pipeline import Generation, Pipeline, State
-from trunkline_translate.genai_ticket import Ended, News, Ticket, deliver
+from trunkline_translate.genai_messages import (
+    Began,
+    Begin,
+    Broke,
+    Cancel,
+    Failed,
+    Gone,
+    Message,
+    Order,
+    Over,
+    Said,
+    State,
+    Steps,
+    TooLong,
+    decode,
+    encode,
+)
+from trunkline_translate.genai_process import Process
+from trunkline_translate.genai_ticket import Ended, Ticket
 
 log = structlog.get_logger("trunkline.translate")
 
-INTERVAL_S: Final = 0.02
-"""Between two pieces of one translation. Nobody reads faster, and each costs a run of the detokeniser."""
-_BROKE: Final = "its pipeline broke"
+HUNG_S: Final = 60.0
+"""A process that has work says something every second, but for a step that takes longer."""
+_LINE_BYTES: Final = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,70 +57,51 @@ class Work:
     """On the event loop's clock. Among those of one priority, the earliest goes first."""
 
 
-@dataclass(slots=True, order=True)
-class _Waiting:
-    priority: int
-    due: float
-    """On the clock of `time.monotonic`."""
-    order: int
-    work: Work = field(compare=False)
-    ticket: Ticket = field(compare=False)
-
-
 @dataclass(slots=True)
-class _Running:
+class _Sequence:
+    begin: Begin
     ticket: Ticket
-    generation: Generation
-    prompt_tokens: int
-    tokens: list[int] = field(default_factory=list)
-    said: str = ""
-    ended: bool = False
+    began: bool = False
 
 
 class Driver:
-    """Runs the sequences of a model, several at once. It is called on the event loop.
+    """Runs the sequences of a model in a process of its own, several at once.
 
-    A step that fails breaks the pipeline: a fresh one takes its place, sequences that had begun fail, and those that
-    wait go on. Where no device is left, everything fails until `revive` finds one.
+    It is made and closed in any thread, and belongs to the event loop on which it is used. When the process ends,
+    however it does, a fresh one takes its place: sequences that had begun fail, since each of them may have been the
+    reason, and those that wait go on. Where no device is left, everything fails until a `check` finds one.
 
     Args:
         name: of the model, for logs.
         devices: where pipelines are opened, one at once. The first is open when this returns.
-        places: tokens of the model, those of prompt and answer together.
-        sequences: most at once.
-        queue_limit: most that may wait.
+        queue_limit: most sequences that may wait.
+        hung_s: a process that has work and says nothing for so long is killed.
 
     Raises:
         NoDevice: no device works.
     """
 
-    def __init__(self, name: str, devices: Devices, *, places: int, sequences: int, queue_limit: int) -> None:
+    def __init__(self, name: str, devices: Devices, *, queue_limit: int, hung_s: float = HUNG_S) -> None:
         self._name = name
         self._devices = devices
-        self._places = places
-        self._sequences = sequences
         self._queue_limit = queue_limit
-        self._pipeline: Pipeline | None = None
-        self._wake = Condition()
-        # Shared with the loop, under the condition's lock.
-        self._inbox: list[_Waiting] = []
+        self._hung_s = hung_s
+        self._lock = Lock()
+        # Under the lock.
+        self._process: Process | None = devices.open()
         self._closing = False
-        self._cancels = False
-        self._revive = False
-        # The thread's own.
-        self._waiting: list[_Waiting] = []
-        self._live: list[_Running] = []
-        self._flushed = 0.0
-        # Written by the thread, read by anybody.
+        # The loop's.
+        self._sequences: dict[int, _Sequence] = {}
+        self._number = 0
+        self._writer: asyncio.StreamWriter | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._heard_at = 0.0
+        self._why = ""
+        self._backoff = Backoff()
         self.error = ""
         """Why nothing runs; empty when it does."""
         self.steps = 0
         """Of all pipelines so far."""
-        # The loop's own.
-        self._order = 0
-        opened: Future[None] = Future()
-        self._ended = genai_threads.start(lambda: self._run(opened))
-        opened.result()
 
     @property
     def device(self) -> str:
@@ -113,12 +111,12 @@ class Driver:
     @property
     def waiting(self) -> int:
         """Sequences that have not begun."""
-        return len(self._inbox) + len(self._waiting)
+        return sum(not each.began for each in self._sequences.values())
 
     @property
     def live(self) -> int:
         """Sequences that have begun and go on."""
-        return len(self._live)
+        return sum(each.began for each in self._sequences.values())
 
     def submit(self, work: Work) -> Ticket:
         """Lets a sequence begin as soon as it can. Its ticket is to be closed.
@@ -128,212 +126,146 @@ class Driver:
         Raises:
             EngineFailed: nothing runs, or too much waits.
         """
+        if self._closing:
+            raise _closed()
         if self.error:
             raise EngineFailed(self.error)
-        if self.waiting >= self._queue_limit:
-            raise EngineFailed(f"{self.waiting} sentences wait for it already", counts=False)
-        ticket = Ticket(self._cancelled)
-        due = time.monotonic() + (work.due - ticket.loop.time())
-        self._order += 1
-        waiting = _Waiting(work.priority, due, self._order, work, ticket)
-        with self._wake:
-            if self._closing:
-                raise _closed()
-            self._inbox.append(waiting)
-            self._wake.notify()
+        if (waiting := self.waiting) >= self._queue_limit:
+            raise EngineFailed(f"{waiting} sentences wait for it already", counts=False)
+        self._number += 1
+        now = time.monotonic()
+        due = now + (work.due - asyncio.get_running_loop().time())
+        begin = Begin(self._number, work.prompt, work.most, work.likely, work.priority, due)
+        ticket = Ticket(partial(self._cancel, self._number))
+        if not self._sequences:
+            self._heard_at = now
+        self._sequences[self._number] = _Sequence(begin, ticket)
+        self._start()
+        self._send(begin)
         return ticket
 
-    def revive(self) -> None:
-        """Lets it try again to open a device, where there was none."""
-        with self._wake:
-            self._revive = bool(self.error)
-            self._wake.notify()
+    def check(self) -> None:
+        """Sees to the process: one that hangs is killed, and where no device was left, all are tried once more."""
+        silent_s = time.monotonic() - self._heard_at
+        if (
+            self._process is not None
+            and self._writer is not None
+            and self._sequences
+            and silent_s > self._hung_s
+        ):
+            log.error("a pipeline hangs", model=self._name, device=self.device, silent_s=silent_s)
+            self._process.kill()
+        self._start()
 
     def close(self) -> None:
-        """Ends the thread, and fails what goes on. It blocks for a step at most."""
-        with self._wake:
+        """Ends the process, and fails what goes on. It blocks for a step at most, in any thread."""
+        with self._lock:
             self._closing = True
-            self._wake.notify()
-        self._ended.result()
+            process = self._process
+        if process is not None:
+            process.end()
 
-    def _cancelled(self) -> None:
-        with self._wake:
-            self._cancels = True
-            self._wake.notify()
+    def _start(self) -> None:
+        if (self._task is None or self._task.done()) and not self._closing:
+            self._task = asyncio.create_task(self._run(), name=f"driver {self._name}")
 
-    # ---- what the thread does
+    def _cancel(self, number: int) -> None:
+        if self._writer is None:
+            self._sequences.pop(number, None)
+        elif number in self._sequences:
+            self._send(Cancel(number))
 
-    def _run(self, opened: Future[None]) -> None:
+    def _send(self, order: Order) -> None:
+        if self._writer is not None:
+            self._writer.write(encode(order))
+
+    async def _run(self) -> None:
+        """Listens to one process after the other."""
+        while not self._closing:
+            process = self._process
+            if process is None:
+                try:
+                    process = await asyncio.to_thread(self._open)
+                except NoDevice as failed:
+                    self.error = str(failed)
+                    log.error("no device is left", model=self._name, error=self.error)
+                    self._fail(self._sequences, EngineFailed(self.error))
+                    return
+                self.error = ""
+                log.warning("a fresh pipeline", model=self._name, device=self.device)
+            await self._listen(process)
+            ended = await asyncio.to_thread(process.end)
+            if not self._closing:
+                await self._lost(ended)
+        self._fail(self._sequences, _closed())
+
+    def _open(self) -> Process:
+        process = self._devices.open()
+        with self._lock:
+            self._process = process
+            if self._closing:
+                process.end()
+        return process
+
+    async def _listen(self, process: Process) -> None:
+        """Hands work over, and takes in what comes of it, until the process ends."""
         try:
-            self._pipeline = self._devices.open()
-        except Exception as error:
-            opened.set_exception(error)
+            connection = process.connect()
+        except OSError:
+            # It was closed before anything was asked of it.
             return
-        opened.set_result(None)
-        while self._awake():
-            try:
-                self._turn()
-            except Exception as error:
-                log.error("a pipeline is broken", model=self._name, device=self.device, exc_info=error)
-                self._replace()
-        self._end()
+        reader, self._writer = await asyncio.open_unix_connection(sock=connection, limit=_LINE_BYTES)
+        self._heard_at = time.monotonic()
+        try:
+            for each in self._sequences.values():
+                self._send(each.begin)
+            async for line in reader:
+                self._hear(decode(line))
+        except OSError as error:
+            log.debug("a pipeline is gone", model=self._name, why=type(error).__name__)
+        except Exception:
+            log.exception("a pipeline says what makes no sense", model=self._name)
+            process.kill()
+        finally:
+            self._writer.close()
+            self._writer = None
 
-    def _end(self) -> None:
-        """Fails what goes on, and frees the pipeline."""
-        self._fail([*self._live, *self._waiting], "it is being unloaded", counts=False)
-        for running in self._live:
-            running.generation.cancel()
-        self._live, self._waiting = [], []
-        pipeline, self._pipeline = self._pipeline, None
-        if pipeline is not None and pipeline.busy:
-            try:
-                # Whatever was cancelled goes with the next step.
-                pipeline.step()
-            except Exception as error:
-                log.warning("a pipeline broke at its end", model=self._name, exc_info=error)
+    def _hear(self, message: Message) -> None:
+        self._heard_at = time.monotonic()
+        match message:
+            case Steps(made):
+                self.steps += made
+            case Began(number):
+                self._sequences[number].began = True
+            case Said(number, text):
+                self._sequences[number].ticket.tell(text)
+            case Over(number, text, state, prompt_tokens, completion_tokens):
+                self._backoff.reset()
+                ended = Ended(State(state), prompt_tokens, completion_tokens)
+                self._sequences.pop(number).ticket.tell(text, ended)
+            case TooLong(number, tokens, limit):
+                self._fail([number], SentenceTooLong(tokens, limit))
+            case Failed(number, why):
+                self._fail([number], EngineFailed(why, counts=False))
+            case Gone(number):
+                del self._sequences[number]
+            case Broke(why):
+                self._why = why
 
-    def _awake(self) -> bool:
-        """Waits until there is something to do, and takes in what came. False when it is to end."""
-        with self._wake:
-            while not (self._closing or self._inbox or self._cancels or self._revive or self._has_work()):
-                self._wake.wait()
-            came, self._inbox = self._inbox, []
-            cancels, self._cancels = self._cancels, False
-            revive, self._revive = self._revive, False
-            closing = self._closing
-        for sequence in came:
-            heapq.heappush(self._waiting, sequence)
-        if cancels:
-            self._waiting = [each for each in self._waiting if not each.ticket.cancelled]
-            heapq.heapify(self._waiting)
-        if revive and not closing and self._pipeline is None:
-            self._open()
-        return not closing
-
-    def _has_work(self) -> bool:
-        return bool(self._live or self._waiting) or (self._pipeline is not None and self._pipeline.busy)
-
-    def _turn(self) -> None:
-        """Admits, makes a step, tells."""
-        pipeline = self._pipeline
-        if pipeline is None:
-            self._fail(self._waiting, self.error)
-            self._waiting = []
-            return
-        self._stop_cancelled()
-        self._admit(pipeline)
-        if pipeline.busy:
-            pipeline.step()
-            self.steps += 1
-        self._tell(self._read(pipeline))
-
-    def _stop_cancelled(self) -> None:
-        gone = [each for each in self._live if each.ticket.cancelled]
-        for running in gone:
-            running.generation.cancel()
-        if gone:
-            self._live = [each for each in self._live if not each.ticket.cancelled]
-
-    def _admit(self, pipeline: Pipeline) -> None:
-        """Begins as many of those that wait as there is room for."""
-        refused: list[News] = []
-        while self._waiting and len(self._live) < self._sequences:
-            waiting = heapq.heappop(self._waiting)
-            if waiting.ticket.cancelled:
-                continue
-            if waiting.due <= time.monotonic():
-                late = EngineFailed("no place was free before the sentence was due", counts=False)
-                refused.append((waiting.ticket, "", late))
-                continue
-            try:
-                prompt = pipeline.encode(waiting.work.prompt)
-                room = self._places - prompt.count
-                if room < waiting.work.likely:
-                    refused.append((waiting.ticket, "", SentenceTooLong(prompt.count, self._places)))
-                    continue
-                generation = pipeline.add(prompt, min(waiting.work.most, room))
-            except Exception:
-                # It belongs neither to those that wait nor to those that live.
-                self._fail([waiting], _BROKE)
-                raise
-            self._live.append(_Running(waiting.ticket, generation, prompt.count))
-        self._tell(refused)
-
-    def _read(self, pipeline: Pipeline) -> list[News]:
-        """What there is to tell. The first text and the last go at once, and others not too often."""
-        now = time.monotonic()
-        due = now - self._flushed >= INTERVAL_S
-        if due:
-            self._flushed = now
-        news: list[News] = []
-        for running in self._live:
-            tokens, state = running.generation.read()
-            running.tokens += tokens
-            if state is not State.RUNNING:
-                running.ended = True
-                news.append(_last(running, pipeline, state))
-            elif running.tokens and (due or not running.said):
-                text = _more(running, pipeline)
-                if text:
-                    news.append((running.ticket, text, None))
-        self._live = [each for each in self._live if not each.ended]
-        return news
-
-    def _replace(self) -> None:
-        """Opens a fresh pipeline in place of a broken one."""
-        began, self._live = self._live, []
-        self._fail(began, _BROKE)
-        # Its sequences hold on to it.
-        del began
-        self._pipeline = None
+    async def _lost(self, ended: str) -> None:
+        """A process ended that should not have."""
+        why, self._why = self._why, ""
+        log.error("a pipeline is broken", model=self._name, device=self.device, why=why or ended)
+        with self._lock:
+            self._process = None
         self._devices.broke()
-        self._open()
+        gone = [number for number, each in self._sequences.items() if each.began or each.ticket.cancelled]
+        self._fail(gone, EngineFailed("its pipeline broke"))
+        await asyncio.sleep(self._backoff.next_s())
 
-    def _open(self) -> None:
-        try:
-            self._pipeline = self._devices.open()
-        except NoDevice as error:
-            self.error = str(error)
-            log.error("no device is left", model=self._name, error=self.error)
-        else:
-            self.error = ""
-            log.warning("a fresh pipeline", model=self._name, device=self.device)
-
-    def _fail(self, sequences: Iterable[_Running | _Waiting], why: str, *, counts: bool = True) -> None:
-        self._tell([(each.ticket, "", EngineFailed(why, counts=counts)) for each in sequences])
-
-    def _tell(self, news: list[News]) -> None:
-        """Hands all of it over to the event loop at once: every call of a loop from outside wakes it."""
-        by_loop: dict[int, list[News]] = {}
-        for each in news:
-            by_loop.setdefault(id(each[0].loop), []).append(each)
-        for group in by_loop.values():
-            try:
-                group[0][0].loop.call_soon_threadsafe(deliver, group)
-            except RuntimeError:
-                # The loop was closed, and with it whoever waited.
-                log.debug("nobody is left to tell", model=self._name)
-
-
-def _more(running: _Running, pipeline: Pipeline) -> str:
-    """What its tokens add to what was said of it. A text that does not go on from there waits for its end."""
-    text = pipeline.decode(running.tokens)
-    if not text.startswith(running.said):
-        return ""
-    more = text[len(running.said) :]
-    running.said = text
-    return more
-
-
-def _last(running: _Running, pipeline: Pipeline, state: State) -> News:
-    """The rest of it, and how it ended."""
-    if state is State.DROPPED:
-        return running.ticket, "", EngineFailed("its memory for sequences is full", counts=False)
-    text = pipeline.decode(running.tokens)
-    if not text.startswith(running.said):
-        return running.ticket, "", EngineFailed("its text changed after it was said", counts=False)
-    end = Ended(state, running.prompt_tokens, len(running.tokens))
-    return running.ticket, text[len(running.said) :], end
+    def _fail(self, numbers: Iterable[int], why: Exception) -> None:
+        for number in list(numbers):
+            self._sequences.pop(number).ticket.tell("", why)
 
 
 def _closed() -> EngineFailed:

@@ -81,8 +81,7 @@ class OpenVinoEngine:
     async def probe(self) -> None:
         """See `Engine.probe`. A model without a device gets another try at opening one."""
         for model in self._loaded():
-            if model.driver.error:
-                model.driver.revive()
+            model.driver.check()
         if why := self.error:
             raise EngineFailed(why)
 

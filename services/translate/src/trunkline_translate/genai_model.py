@@ -10,7 +10,7 @@ from trunkline_translate.chat_template import ChatTemplate, TemplateFailed, spec
 from trunkline_translate.engine import Ask, Delta, Done, EngineFailed, FinishReason, Piece
 from trunkline_translate.facts import Facts
 from trunkline_translate.genai_driver import Driver, Work
-from trunkline_translate.genai_pipeline import State
+from trunkline_translate.genai_messages import State
 from trunkline_translate.prompts import Prompt
 
 

@@ -1,10 +1,9 @@
-"""OpenVINO GenAI's continuous batching on a device, as the driver uses it."""
+"""OpenVINO GenAI's continuous batching on a device, as a batch uses it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -13,27 +12,13 @@ import openvino
 import openvino_genai
 
 from trunkline_translate.facts import Facts
+from trunkline_translate.genai_memory import kv_blocks
+from trunkline_translate.genai_messages import State
 
-_BLOCK: Final = 32
-"""Tokens of a block of the KV cache on a CPU; elsewhere a block has fewer, and there are as many more."""
 _STEP_TOKENS: Final = 512
 """Most tokens of one step. A long prompt takes several, between which other sequences go on."""
-_VALUE_BYTES: Final = 2
-"""Of a value in the KV cache. A CPU keeps one byte and a share of a scale."""
 _UNKNOWN: Final = "\ufffd"
 """What bytes decode to that are no character, such as the first ones of one that is not complete."""
-
-
-class State(Enum):
-    """What has become of a sequence."""
-
-    RUNNING = "running"
-    STOPPED = "stopped"
-    """It is complete."""
-    LENGTH = "length"
-    """It has as many tokens as it may have."""
-    DROPPED = "dropped"
-    """The pipeline gave it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +43,7 @@ class Generation(Protocol):
 
 
 class Pipeline(Protocol):
-    """A model on a device, for one thread at a time."""
+    """A model on a device, for one thread."""
 
     def encode(self, text: str) -> Prompt:
         """The tokens of a prompt."""
@@ -82,8 +67,8 @@ class Pipeline(Protocol):
         ...
 
 
-class CannotOpen(Exception):
-    """A device cannot be used. The text says why."""
+class NoSuchDevice(Exception):
+    """The machine has no such device. The text says so."""
 
 
 class GenaiPipeline:
@@ -101,7 +86,7 @@ class GenaiPipeline:
             are begun again when it is full.
 
     Raises:
-        CannotOpen: this machine has no such device.
+        NoSuchDevice: this machine has no such device.
         RuntimeError: OpenVINO refuses the files or the device.
     """
 
@@ -109,7 +94,7 @@ class GenaiPipeline:
         self, directory: Path, device: str, facts: Facts, *, sequences: int, threads: int, cache_mb: int
     ) -> None:
         if device.partition(".")[0] not in _devices():
-            raise CannotOpen("this machine has none that OpenVINO knows")
+            raise NoSuchDevice("this machine has none that OpenVINO knows")
         options: dict[str, Any] = {}
         if device == "CPU" and threads:
             options["INFERENCE_NUM_THREADS"] = threads
@@ -184,25 +169,6 @@ class GenaiGeneration:
     def cancel(self) -> None:
         """See `Generation.cancel`."""
         self._handle.cancel()
-
-
-Opens = Callable[[str], Pipeline]
-"""What opens a pipeline on a device. Raises CannotOpen, or anything."""
-
-
-def kv_blocks(facts: Facts, sequences: int, cache_mb: int) -> int:
-    """Blocks of the KV cache: for every sequence at its longest, as far as the memory goes, and one at the least."""
-    longest = -(-facts.places // _BLOCK)
-    return max(longest + 1, min(sequences * longest, cache_mb * 2**20 // _block_bytes(facts)))
-
-
-def cache_bytes(facts: Facts, sequences: int, cache_mb: int) -> int:
-    """Memory of the KV cache."""
-    return kv_blocks(facts, sequences, cache_mb) * _block_bytes(facts)
-
-
-def _block_bytes(facts: Facts) -> int:
-    return facts.token_values * _VALUE_BYTES * _BLOCK
 
 
 @cache

@@ -1,13 +1,12 @@
-"""What the event loop sees of a sequence: its text as it grows, and how it ended."""
+"""What a translation sees of its sequence: its text as it grows, and how it ended."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
-from trunkline_translate.genai_pipeline import State
+from trunkline_translate.genai_messages import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +21,15 @@ class Ended:
 class Ticket:
     """Reads one sequence: `async for text in ticket`, and then `ticket.ended`.
 
-    Everything but `cancelled` belongs to the event loop it was made on.
-
     Args:
-        changed: is called when it is no longer wanted.
+        cancel: is called when it is closed before its end.
     """
 
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self.loop = asyncio.get_running_loop()
+    def __init__(self, cancel: Callable[[], None]) -> None:
         self.cancelled = False
-        """True when nobody waits for it any more. Whatever works on it stops."""
+        """True when nobody waits for it any more."""
         self.ended: Ended | None = None
-        self._on_cancel = changed
+        self._cancel = cancel
         self._failure: Exception | None = None
         self._texts: list[str] = []
         self._news = asyncio.Event()
@@ -58,9 +54,9 @@ class Ticket:
         """Whoever read it is done with it: a sequence that goes on is stopped."""
         if self.ended is None and self._failure is None and not self.cancelled:
             self.cancelled = True
-            self._on_cancel()
+            self._cancel()
 
-    def tell(self, text: str, end: Ended | Exception | None) -> None:
+    def tell(self, text: str, end: Ended | Exception | None = None) -> None:
         """More of it, and its end if this is it."""
         if text:
             self._texts.append(text)
@@ -69,13 +65,3 @@ class Ticket:
         elif end is not None:
             self.ended = end
         self._news.set()
-
-
-News: TypeAlias = tuple[Ticket, str, Ended | Exception | None]
-"""What is to be told to whom."""
-
-
-def deliver(news: Iterable[News]) -> None:
-    """Tells everybody, on the event loop."""
-    for ticket, text, end in news:
-        ticket.tell(text, end)

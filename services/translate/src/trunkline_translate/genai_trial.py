@@ -8,7 +8,8 @@ from typing import Final
 from trunkline_translate.chat_template import ChatTemplate, TemplateFailed, special_tokens
 from trunkline_translate.engine import Ask, Exchange, Formality
 from trunkline_translate.facts import Facts
-from trunkline_translate.genai_pipeline import Generation, Pipeline, State
+from trunkline_translate.genai_messages import State
+from trunkline_translate.genai_pipeline import Generation, Pipeline
 from trunkline_translate.prompts import FIRST, Prompt
 
 _TOKENS: Final = 8

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 from trunkline_hop.errors import Unavailable
 from trunkline_modelstore import LocalVersion, refused
@@ -14,13 +13,11 @@ from trunkline_translate import check
 from trunkline_translate.facts import Facts
 from trunkline_translate.genai_devices import Devices, NoDevice
 from trunkline_translate.genai_driver import Driver
+from trunkline_translate.genai_memory import pipeline_bytes
+from trunkline_translate.genai_messages import Open
 from trunkline_translate.genai_model import GenaiModel
-from trunkline_translate.genai_pipeline import GenaiPipeline, Opens, cache_bytes
-from trunkline_translate.genai_trial import prove
+from trunkline_translate.genai_process import Opens, Process
 from trunkline_translate.model_files import SIGNATURE
-
-MEMORY_FACTOR: Final = 4
-"""Memory of a pipeline, as a multiple of its files: INT8 weights are kept as they are and unpacked, beside graphs."""
 
 
 def verdicts(directory: Path) -> Verdicts[Facts]:
@@ -68,18 +65,12 @@ class TranslatorLoader:
         facts = checked(version, check.run, self._verdicts)
         devices = Devices(version.name, self._devices, self._opens(version.directory, facts))
         try:
-            driver = Driver(
-                version.name,
-                devices,
-                places=facts.places,
-                sequences=self._sequences,
-                queue_limit=self._queue_limit,
-            )
+            driver = Driver(version.name, devices, queue_limit=self._queue_limit)
         except NoDevice as error:
             raise Unavailable(
                 "DEVICE_LOST", f"{version.name}: {error}", metadata={"model": version.name}
             ) from error
-        size = facts.files_bytes * MEMORY_FACTOR + cache_bytes(facts, self._sequences, self._cache_mb)
+        size = pipeline_bytes(facts, self._sequences, self._cache_mb)
         return GenaiModel(version.name, version.digest, version.directory, facts, driver, size)
 
     def size_bytes(self, model: GenaiModel) -> int:
@@ -94,16 +85,16 @@ class TranslatorLoader:
         model.close()
 
     def _opener(self, directory: Path, facts: Facts) -> Opens:
-        def opens(device: str) -> GenaiPipeline:
-            pipeline = GenaiPipeline(
-                directory,
-                device,
-                facts,
-                sequences=self._sequences,
-                threads=self._threads,
-                cache_mb=self._cache_mb,
+        def opens(device: str) -> Process:
+            return Process(
+                Open(
+                    str(directory.resolve()),
+                    device,
+                    facts.to_json(),
+                    sequences=self._sequences,
+                    threads=self._threads,
+                    cache_mb=self._cache_mb,
+                )
             )
-            prove(pipeline, directory, facts)
-            return pipeline
 
         return opens

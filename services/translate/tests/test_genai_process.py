@@ -1,0 +1,144 @@
+"""The process of a pipeline, by what is said to it and what it says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from socket import socket
+
+import psutil
+import pytest
+from genai_parts import ARTIFACT, BOUND_S, alone, opening, prompt, shipped
+
+from trunkline_translate.genai_messages import (
+    Began,
+    Begin,
+    Gone,
+    Message,
+    Over,
+    Said,
+    Steps,
+    decode,
+    encode,
+)
+from trunkline_translate.genai_process import NotHere, Process
+
+
+@contextmanager
+def open_one() -> Iterator[tuple[Process, socket]]:
+    process = Process(opening())
+    with process.connect() as connection:
+        connection.settimeout(BOUND_S)
+        yield process, connection
+        process.end()
+
+
+def told(connection: socket) -> Iterator[Message]:
+    """What it says."""
+    with connection.makefile("rb") as lines:
+        for line in lines:
+            yield decode(line)
+
+
+def test_it_makes_sequences():
+    with open_one() as (_, connection):
+        text = "I would like two coffees."
+        connection.sendall(encode(Begin(1, prompt(text), 32, 1, 1, float("inf"))))
+        said = ""
+        for message in told(connection):
+            assert isinstance(message, Began | Steps | Said | Over)
+            if isinstance(message, Said | Over):
+                said += message.text
+            if isinstance(message, Over):
+                break
+        assert said == alone(text)
+
+
+def test_orders_may_come_in_pieces():
+    line = encode(Begin(1, prompt("x"), 2, 1, 1, float("inf")))
+    with open_one() as (_, connection):
+        for byte in line:
+            connection.send(bytes([byte]))
+        assert next(told(connection)) == Began(1)
+
+
+def test_it_ends_when_it_is_let_go():
+    with open_one() as (process, _):
+        assert process.end() == "exit status 0"
+        assert not psutil.pid_exists(process.pid)
+        # Once more changes nothing.
+        assert process.end() == "exit status 0"
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            process.connect()
+
+
+def test_how_it_was_killed_is_known():
+    with open_one() as (process, _):
+        os.kill(process.pid, signal.SIGSEGV)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert process.end() == "SIGSEGV"
+
+
+def test_what_interrupts_the_service_does_not_interrupt_its_pipelines():
+    with open_one() as (process, connection):
+        os.kill(process.pid, signal.SIGINT)
+        connection.sendall(encode(Begin(1, prompt("x"), 2, 1, 1, float("inf"))))
+        assert next(told(connection)) == Began(1)
+
+
+def test_it_does_not_outlive_a_service_that_was_killed():
+    program = f"""
+import sys, time
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from genai_parts import opening
+from trunkline_translate.genai_process import Process
+process = Process(opening())
+print(process.pid, flush=True)
+sys.stdin.read()
+"""
+    service = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    pipeline = psutil.Process(int(service.stdout.readline()))
+    service.kill()
+    service.communicate()
+    assert not psutil.wait_procs([pipeline], BOUND_S)[1]
+
+
+def test_a_device_that_is_not_there_is_not_opened():
+    with pytest.raises(NotHere, match="none that OpenVINO knows"):
+        Process(opening(device="NPU"))
+
+
+def test_files_that_cannot_be_opened_say_why(tmp_path):
+    with pytest.raises(RuntimeError, match="Could not find a model"):
+        Process(opening()._replace(directory=str(tmp_path)))
+
+
+def test_a_crash_while_it_opens_is_an_error_and_this_process_lives(tmp_path):
+    model = shutil.copytree(ARTIFACT, tmp_path / "model")
+    (model / "openvino_detokenizer.bin").write_bytes(b"")
+    with pytest.raises(RuntimeError):
+        Process(opening()._replace(directory=str(model)))
+
+
+def test_one_that_does_not_come_to_life_is_killed():
+    with pytest.raises(RuntimeError, match="not open after 1e-06 s"):
+        Process(opening(), open_s=1e-6)
+    assert not [each for each in psutil.Process().children() if "genai_worker" in " ".join(each.cmdline())]
+
+
+@pytest.mark.parametrize("message", [Gone(3), Said(1, 'a\n"ä\u2028日'), Over(1, "", "stopped", 2, 3)])
+def test_what_is_said_is_heard(message):
+    line = encode(message)
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert decode(line) == message
+
+
+def test_the_model_that_ships_has_facts_that_travel():
+    assert opening().facts == shipped().to_json()
