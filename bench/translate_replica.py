@@ -167,9 +167,8 @@ class Lag:
 async def cancels(model: GenaiModel, count: int, text: str) -> dict[str, Any]:
     """Begins so many translations, leaves each after its first delta, and looks at what is left."""
     driver = model.driver
-    process = psutil.Process()
     steps: list[int] = []
-    memory = [process.memory_info().rss]
+    memory = [resident_bytes()]
 
     async def one() -> None:
         pieces = model.translate(Ask(text, EN_ES, max_tokens=400))
@@ -183,7 +182,7 @@ async def cancels(model: GenaiModel, count: int, text: str) -> dict[str, Any]:
     for _ in range(count // 10):
         await one()
     for _ in range(9):
-        memory.append(process.memory_info().rss)
+        memory.append(resident_bytes())
         begun = [model.translate(Ask(text, EN_ES, max_tokens=400)) for _ in range(count // 10)]
         for start in range(0, len(begun), SEQUENCES):
             batch = begun[start : start + SEQUENCES]
@@ -191,7 +190,7 @@ async def cancels(model: GenaiModel, count: int, text: str) -> dict[str, Any]:
             await asyncio.gather(*(pieces.aclose() for pieces in batch))
     while driver.live or driver.waiting:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0.001)
-    memory.append(process.memory_info().rss)
+    memory.append(resident_bytes())
     return {
         "cancels": 10 * (count // 10),
         "most_steps": max(steps),
@@ -199,6 +198,12 @@ async def cancels(model: GenaiModel, count: int, text: str) -> dict[str, Any]:
         "waiting": driver.waiting,
         "memory_mb": [round(each / 2**20, 1) for each in memory],
     }
+
+
+def resident_bytes() -> int:
+    """Of this process and of the pipeline's."""
+    process = psutil.Process()
+    return sum(int(each.memory_info().rss) for each in (process, *process.children()))
 
 
 async def serve(directory: Path, threads: int) -> None:
