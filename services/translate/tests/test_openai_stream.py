@@ -73,6 +73,20 @@ async def test_thoughts_roles_and_comments_are_no_text() -> None:
         assert (await whole(made, ask()))[0] == "Hola."
 
 
+async def test_events_without_data_say_nothing() -> None:
+    async def chatty(reply: Reply) -> None:
+        await reply.start()
+        # An id holds for all that follows it: the comment behind one ends an event of its own.
+        for event in (b"retry: 3000\n\n", b"event: ping\n\n", b"id: 1\n\n", b": ping\n\n"):
+            await reply.raw(event)
+        await reply.delta("Hola.", "stop")
+        await reply.event("[DONE]")
+        await reply.end()
+
+    async with OpenAi(chatty) as server, engine(server) as made:
+        assert (await whole(made, ask()))[0] == "Hola."
+
+
 async def test_a_character_that_is_cut_between_packets_is_whole() -> None:
     async def bytewise(reply: Reply) -> None:
         await reply.start()

@@ -195,7 +195,9 @@ class OpenAiEngine:
                     async for _ in events:
                         pass
                     return
-                yield read(event.data)
+                if event.data:
+                    # Others only set the time to wait before a new connection, or keep this one alive.
+                    yield read(event.data)
         except SSEError:
             raise EngineFailed("the server sent no event stream") from None
         except Garbage as garbage:
