@@ -67,6 +67,13 @@ async def no_utf8(reply: Reply) -> None:
     await reply.end()
 
 
+async def half_a_character(reply: Reply) -> None:
+    await reply.start()
+    await reply.raw(b'data: {"choices": [{"delta": {"content": "Hola \\ud83d"}}]}\n\n')
+    await reply.raw(b'data: {"choices": [{"delta": {"content": "\\ude00"}, "finish_reason": "stop"}]}\n\n')
+    await reply.end()
+
+
 async def html(reply: Reply) -> None:
     await reply.start(200, "text/html")
     await reply.raw(b"<h1>Welcome</h1>")
@@ -110,6 +117,7 @@ async def unknown_model(reply: Reply) -> None:
         (no_choices, "without choices"),
         (no_delta, "without a delta"),
         (no_utf8, "no JSON"),
+        (half_a_character, "half of a character"),
         (html, "no event stream"),
         (error_midway, "an error in the middle"),
         (filtered, "gave an answer up"),

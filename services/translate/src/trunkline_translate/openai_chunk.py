@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
+from typing import Final
+
+_HALF: Final = re.compile(r"[\ud800-\udfff]")
+"""Of a pair that JSON may escape a character with. Alone it is no text: nothing can carry it on."""
 
 
 class Garbage(Exception):
@@ -50,6 +55,8 @@ def read(data: str) -> Chunk:
         content = delta.get("content")
         finish = choice.get("finish_reason")
         text = content if isinstance(content, str) else ""
+        if _HALF.search(text):
+            raise Garbage("half of a character")
         reason = finish if isinstance(finish, str) else ""
     if isinstance(usage, dict):
         return Chunk(text, reason, True, _count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
