@@ -7,7 +7,7 @@ from openai_http import OpenAi, Reply
 from openai_parts import answers, engine
 from remote_parts import EN_ES, WORDS, ask, whole
 
-from trunkline_translate.engine import Ask, Exchange, Priority, SentenceTooLong
+from trunkline_translate.engine import Ask, EngineFailed, Exchange, Identity, Priority, SentenceTooLong
 
 
 async def test_a_request_asks_as_the_model_wants_it() -> None:
@@ -69,6 +69,22 @@ OVER = (
     "This model's maximum context length is 512 tokens. However, you requested 150 output tokens and your "
     "prompt contains at least 363 input tokens, for a total of at least 513 tokens."
 )
+
+
+async def test_a_sentence_stays_with_the_model_that_it_began_with() -> None:
+    async def gone_meanwhile(reply: Reply) -> None:
+        if "priority" in reply.body:
+            server.listed = {}
+            with pytest.raises(EngineFailed):
+                await made.probe()
+            await reply.json(400, {"error": {"message": "priority scheduling is not enabled"}})
+        else:
+            await answers(reply)
+
+    async with OpenAi(gone_meanwhile) as server, engine(server) as made:
+        _, done = await whole(made, ask())
+    assert [asked.body["model"] for asked in server.asked] == ["translator", "translator"]
+    assert done.made_by == Identity("vllm", "engines/vllm/translator")
 
 
 async def test_a_short_context_leaves_room_for_the_prompt() -> None:

@@ -105,11 +105,12 @@ class OpenAiEngine:
     async def translate(self, ask: Ask, model: str = "") -> AsyncGenerator[engine.Piece, None]:
         if not self._model:
             await self.probe()
-        made_by = self.identity()
+        # Fixed now: a probe may find another one meanwhile, or none.
+        served, made_by = self._model, self.identity()
         messages = self._prompt.messages(ask)
         most = most_tokens(ask, self._limit)
         while True:
-            body = self._body(ask, messages, most)
+            body = self._body(served, ask, messages, most)
             left = ask.due - asyncio.get_running_loop().time()
             if left <= 0:
                 raise EngineFailed("no time is left to ask it", counts=False)
@@ -140,9 +141,11 @@ class OpenAiEngine:
                 continue
             raise longer or self._refused(response.status_code)
 
-    def _body(self, ask: Ask, messages: list[dict[str, str]], most: int) -> dict[str, object]:
+    def _body(
+        self, served: str, ask: Ask, messages: list[dict[str, str]], most: int
+    ) -> dict[str, object]:
         body: dict[str, object] = {
-            "model": self._model,
+            "model": served,
             "messages": messages,
             "temperature": 0,
             "max_tokens": most,
