@@ -43,6 +43,19 @@ async def test_a_client_that_reads_slowly_gets_no_answer_after_it_was_wanted() -
             await anext(outcomes)
 
 
+@pytest.mark.parametrize("restart", [True, False])
+async def test_a_client_that_reads_slowly_does_not_set_the_next_engine_to_work(restart: bool) -> None:
+    vllm = engine("vllm", "Hola")
+    bench = await Bench.of(engine("triton", "Ho", Wait(1), "la"), vllm)
+    wanted = task(due=now() + 2, restart=restart)
+    async with aclosing(bench.translator.translate(wanted)) as outcomes:
+        assert await anext(outcomes) == Partial(1, "Ho")
+        await asyncio.sleep(3)
+        with pytest.raises(TooLate):
+            await anext(outcomes)
+    assert not vllm.asks
+
+
 async def test_engines_that_hang_are_left_alone_after_three_sentences() -> None:
     triton = engine("triton", Wait(60))
     bench = await Bench.of(triton, engine("vllm", "Hola"))

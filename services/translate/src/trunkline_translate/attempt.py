@@ -163,6 +163,8 @@ class Attempt:
         patience, asked = self._patience, _now()
         limit_s = patience.next_s if self._heard else patience.first_s
         rest_s = patience.due - asked
+        if rest_s <= 0:
+            raise too_late()
         wait_s = min(limit_s, rest_s / 2 if patience.spares else rest_s)
         try:
             async with asyncio.timeout_at(asked + wait_s) as bound:
