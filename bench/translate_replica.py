@@ -20,6 +20,7 @@ import openvino_genai
 import psutil
 import uvloop
 
+from bench.hop_echo import Echo
 from trunkline_hop.server import Server, running
 from trunkline_modelstore import LocalVersion, ModelStore
 from trunkline_modelstore.lease import Lease
@@ -32,8 +33,8 @@ from trunkline_translate.detect import Detector
 from trunkline_translate.engine import Ask
 from trunkline_translate.facts import Facts
 from trunkline_translate.genai_engine import OpenVinoEngine
-from trunkline_translate.genai_model import GenaiModel
 from trunkline_translate.genai_memory import kv_blocks
+from trunkline_translate.genai_model import GenaiModel
 from trunkline_translate.language import Direction
 from trunkline_translate.loader import TranslatorLoader
 from trunkline_translate.meters import Meters
@@ -233,6 +234,7 @@ async def serve(directory: Path, threads: int) -> None:
             limit=64,
         )
         server.add(TranslateService(texts, conversations, detector, chain.states))
+        server.add(Echo())
 
     lag = Lag()
     settings = Settings(port=0, metrics_port=0, log_level="error")
