@@ -20,6 +20,7 @@ from httpx_sse import EventSource, SSEError
 from trunkline_translate import engine
 from trunkline_translate.answer_length import likely_tokens, most_tokens
 from trunkline_translate.engine import Ask, Delta, Done, EngineFailed, FinishReason, Identity
+from trunkline_translate.engine_names import model_version
 from trunkline_translate.language import Direction
 from trunkline_translate.openai_chunk import Chunk, Garbage, read
 from trunkline_translate.overflow import too_long
@@ -90,8 +91,8 @@ class OpenAiEngine:
         await self._client.aclose()
 
     def identity(self, model: str = "") -> Identity:
-        served = (self._model or self._wanted or "unknown").strip("/").replace("/", "--")
-        return Identity(engine=self.name, model_version=f"engines/{self.name}/{served}")
+        served = self._model or self._wanted or "unknown"
+        return Identity(engine=self.name, model_version=model_version(self.name, served))
 
     async def probe(self) -> None:
         try:
@@ -141,9 +142,7 @@ class OpenAiEngine:
                 continue
             raise longer or self._refused(response.status_code)
 
-    def _body(
-        self, served: str, ask: Ask, messages: list[dict[str, str]], most: int
-    ) -> dict[str, object]:
+    def _body(self, served: str, ask: Ask, messages: list[dict[str, str]], most: int) -> dict[str, object]:
         body: dict[str, object] = {
             "model": served,
             "messages": messages,

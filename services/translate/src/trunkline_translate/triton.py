@@ -33,6 +33,7 @@ from trunkline_translate.engine import (
     Priority,
     SentenceTooLong,
 )
+from trunkline_translate.engine_names import model_version
 from trunkline_translate.language import Direction
 from trunkline_translate.overflow import too_long
 from trunkline_translate.prompts import Prompt
@@ -119,10 +120,10 @@ class TritonEngine:
         return self._identity(self._model)
 
     def _identity(self, known: TritonModel | None) -> Identity:
-        version = f"/{known.version}" if known and known.version else ""
+        version = (known.version,) if known and known.version else ()
         return Identity(
             engine=self.name,
-            model_version=f"engines/{self.name}/{self._name}{version}",
+            model_version=model_version(self.name, self._name, *version),
             device=known.device if known else "",
         )
 

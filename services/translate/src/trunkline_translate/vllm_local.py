@@ -26,6 +26,7 @@ from trunkline_translate.engine import (
     Identity,
     SentenceTooLong,
 )
+from trunkline_translate.engine_names import model_version
 from trunkline_translate.language import Direction
 from trunkline_translate.prompts import Prompt
 
@@ -105,7 +106,7 @@ class VllmEngine:
     def identity(self, model: str = "") -> Identity:
         return Identity(
             engine=self.name,
-            model_version=f"engines/{self.name}/{self._directory.name}",
+            model_version=model_version(self.name, self._directory.name),
             device=self._device,
         )
 
