@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from trunkline_hop.errors import BadRequest
-from trunkline_speech.config import AudioFormat, Detector, Options, SessionConfig
+from trunkline_hop.errors import BadRequest, Overloaded
+from trunkline_speech.config import AudioFormat, Detector, Options, Parameters, SessionConfig
 from trunkline_speech.ear import Frame
 from trunkline_speech.events import (
     AudioDropped,
@@ -107,6 +107,17 @@ class World:
         return map(self.frame, range(start, self.length if end is None else end, FRAME))
 
 
+TALK = World(spoken("the quick brown fox jumps over | | the lazy dog and then | | | goes home"))
+MONOLOGUE = World(
+    spoken(
+        "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+        "eighteen nineteen twenty and so on until nobody can hear it any more but me"
+    )
+)
+DENSE = SessionConfig(parameters=Parameters(buffer_s=3.0, interval_s=0.5, first_interval_s=0.4))
+"""Many passes, and segments that are cut."""
+
+
 class WorldEar:
     """Hears the world from a position on."""
 
@@ -193,12 +204,14 @@ class Here:
         limit: int = 10,
         others: Sequence[Recogniser] = (),
         diarize: Callable[[int, bytes], object] | None = None,
+        ear: type[WorldEar] = WorldEar,
     ) -> None:
         self.world = world
         self.clock = StandingClock()
         self.recogniser = recogniser or WorldRecogniser(world)
         self.leases = 0
         self._everyone = (self.recogniser, *others)
+        self._ear = ear
         self.sessions = Sessions(
             listen=self._listen,
             choose=self._choose,
@@ -209,7 +222,7 @@ class Here:
         )
 
     def _listen(self, audio: AudioFormat, detector: Detector, start: int) -> WorldEar:
-        return WorldEar(self.world, start)
+        return self._ear(self.world, start)
 
     @asynccontextmanager
     async def _choose(self, options: Options) -> AsyncIterator[Recogniser]:
@@ -243,6 +256,48 @@ async def fed(session: Session, audio: bytes, chunk: int = 50) -> None:
     for first in range(0, len(audio), chunk):
         await session.feed(audio[first : first + chunk])
     await session.finish()
+
+
+async def everything(session: Session) -> list[Said]:
+    """All that a session says while somebody else feeds it."""
+    async with asyncio.timeout(BOUND_S):
+        return [said async for said in session.events()]
+
+
+async def turn() -> None:
+    """One turn of the event loop."""
+    passed = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(lambda: passed.done() or passed.set_result(None))
+    await passed
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for it, with a bound."""
+    async with asyncio.timeout(BOUND_S):
+        while not condition():
+            await turn()
+
+
+def failing(
+    error: Callable[[], Exception], *, times: int, when: Callable[[int, int], bool] = lambda *_: True
+) -> Callable[[int, int, Hearing], Awaitable[None]]:
+    """A `before` that raises so many times."""
+    left = [times]
+
+    async def before(start: int, end: int, hearing: Hearing) -> None:
+        if left[0] and when(start, end):
+            left[0] -= 1
+            raise error()
+
+    return before
+
+
+def full() -> Exception:
+    return Overloaded("SHED", "too many wait", retry_after=timedelta(milliseconds=1))
+
+
+def events(said: Iterable[Said], kind: type) -> list:
+    return [each.event for each in said if isinstance(each.event, kind)]
 
 
 def finals(said: Iterable[Said]) -> list[str]:
