@@ -20,6 +20,13 @@ async def ends_early(reply: Reply) -> None:
     await reply.end()
 
 
+async def ends_early_and_stays(reply: Reply) -> None:
+    await reply.start()
+    await reply.delta("¿Dón")
+    await reply.event("[DONE]")
+    await asyncio.Event().wait()
+
+
 async def half_an_event(reply: Reply) -> None:
     await reply.start()
     await reply.delta("¿Dón")
@@ -109,6 +116,7 @@ async def unknown_model(reply: Reply) -> None:
     ("handler", "why"),
     [
         (ends_early, "before it was complete"),
+        (ends_early_and_stays, "before it was complete"),
         (half_an_event, "before it was complete"),
         (drops, "broke off"),
         (drops_at_once, "broke off"),

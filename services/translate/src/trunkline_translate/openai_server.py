@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -194,8 +195,10 @@ class OpenAiEngine:
             async for event in events:
                 if event.data == "[DONE]":
                     # To its end: a connection with something left in it is not used again.
-                    async for _ in events:
-                        pass
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_TAIL_S):
+                            async for _ in events:
+                                pass
                     return
                 if event.data:
                     # Others only set the time to wait before a new connection, or keep this one alive.
