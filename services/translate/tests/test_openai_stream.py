@@ -6,7 +6,7 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
-from openai_http import OpenAi, Reply, spoken
+from openai_http import Handler, OpenAi, Reply, spoken
 from openai_parts import answers, endless, engine, stalls
 from remote_parts import BOUND_S, ask, whole
 
@@ -111,10 +111,21 @@ async def test_phrases_are_their_characters_in_a_general_models_spelling() -> No
     assert "skip_special_tokens" not in server.asked[0].body
 
 
-async def test_a_connection_is_used_again_after_a_whole_answer() -> None:
-    async with OpenAi(answers) as server, engine(server) as made:
+async def counted_at_once(reply: Reply) -> None:
+    """As servers end that do not send the counts on their own."""
+    await reply.start()
+    choice = {"delta": {"content": "Hola."}, "finish_reason": "stop"}
+    await reply.event({"choices": [choice], "usage": {"prompt_tokens": 11, "completion_tokens": 3}})
+    await reply.event("[DONE]")
+    await reply.end()
+
+
+@pytest.mark.parametrize("handler", [answers, counted_at_once])
+async def test_a_connection_is_used_again_after_a_whole_answer(handler: Handler) -> None:
+    async with OpenAi(handler) as server, engine(server) as made:
         for _ in range(5):
-            await whole(made, ask())
+            _, done = await whole(made, ask())
+            assert (done.prompt_tokens, done.completion_tokens) == (11, 3)
         assert server.connections == 1
 
 

@@ -30,7 +30,7 @@ from trunkline_translate.prompts import Prompt, Style
 _CONNECT_S: Final = 2.0
 _PROBE_S: Final = 5.0
 _TAIL_S: Final = 0.5
-"""Longest wait for what follows the last text: the counts of tokens."""
+"""Longest wait for what follows the last text: the counts of tokens, and the end."""
 _ERROR_BYTES: Final = 64 * 1024
 """Read at most of an error's text."""
 
@@ -181,8 +181,7 @@ class OpenAiEngine:
                 raise EngineFailed("the server gave an answer up")
             if text := answer.end():
                 yield Delta(text)
-            if not last.counted:
-                last = await _tail(chunks)
+            last = await _tail(chunks, last)
         finally:
             await chunks.aclose()
         finish = FinishReason.LENGTH if reason == "length" else FinishReason.STOP
@@ -291,22 +290,17 @@ async def _text(response: httpx.Response) -> str:
     return read.decode(errors="replace")
 
 
-async def _tail(chunks: AsyncGenerator[Chunk, None]) -> Chunk:
-    """The counts, which come after the last text. The answer is complete without them."""
-    try:
+async def _tail(chunks: AsyncGenerator[Chunk, None], last: Chunk) -> Chunk:
+    """The counts, which come with the last text or after it. The answer is complete without them.
+
+    Reads up to the end, so that the connection can be used again.
+    """
+    with suppress(TimeoutError, EngineFailed):
         async with asyncio.timeout(_TAIL_S):
             async for chunk in chunks:
                 if chunk.counted:
-                    return await _drained(chunks, chunk)
-    except (TimeoutError, EngineFailed):
-        return Chunk()
-    return Chunk()
-
-
-async def _drained(chunks: AsyncGenerator[Chunk, None], counted: Chunk) -> Chunk:
-    async for _ in chunks:
-        pass
-    return counted
+                    last = chunk
+    return last
 
 
 def _models(listed: Any) -> Mapping[str, Mapping[str, object]]:
