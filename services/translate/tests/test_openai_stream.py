@@ -8,9 +8,10 @@ from contextlib import aclosing
 import pytest
 from openai_http import Handler, OpenAi, Reply, spoken
 from openai_parts import answers, endless, engine, stalls
-from remote_parts import BOUND_S, ask, whole
+from remote_parts import BOUND_S, EN_ES, ask, whole
 
-from trunkline_translate.engine import Delta, Done, FinishReason, Identity
+from trunkline_translate import openai_server
+from trunkline_translate.engine import Ask, Delta, Done, FinishReason, Identity
 from trunkline_translate.openai_server import OpenAiEngine
 from trunkline_translate.prompts import Style
 
@@ -54,6 +55,21 @@ async def test_an_answer_is_complete_when_its_end_was_told_though_the_stream_is_
         async with OpenAi(handler) as server, engine(server) as made:
             text, done = await whole(made, ask())
             assert (text, done.finish_reason, done.completion_tokens) == ("Hola.", FinishReason.STOP, 0)
+
+
+async def test_a_complete_answer_is_not_late_for_the_counts_that_may_follow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def hangs_after(reply: Reply) -> None:
+        await reply.start()
+        await reply.delta("Hola.", "stop")
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(openai_server, "_TAIL_S", 2 * BOUND_S)
+    async with OpenAi(hangs_after) as server, engine(server) as made:
+        due = asyncio.get_running_loop().time() + 4
+        assert (await whole(made, Ask("Hello.", EN_ES, due=due)))[0] == "Hola."
+        assert asyncio.get_running_loop().time() < due
 
 
 async def test_thoughts_roles_and_comments_are_no_text() -> None:

@@ -126,7 +126,7 @@ class OpenAiEngine:
             response = await self._send(request)
             try:
                 if response.status_code == 200:
-                    async for piece in self._pieces(response, made_by):
+                    async for piece in self._pieces(response, made_by, ask.due):
                         yield piece
                     return
                 refusal = await _text(response)
@@ -161,7 +161,7 @@ class OpenAiEngine:
         return body
 
     async def _pieces(
-        self, response: httpx.Response, made_by: Identity
+        self, response: httpx.Response, made_by: Identity, due: float
     ) -> AsyncGenerator[engine.Piece, None]:
         """The answer of a server that began one."""
         answer = self._prompt.answer()
@@ -181,7 +181,7 @@ class OpenAiEngine:
                 raise EngineFailed("the server gave an answer up")
             if text := answer.end():
                 yield Delta(text)
-            last = await _tail(chunks, last)
+            last = await _tail(chunks, last, due)
         finally:
             await chunks.aclose()
         finish = FinishReason.LENGTH if reason == "length" else FinishReason.STOP
@@ -290,13 +290,15 @@ async def _text(response: httpx.Response) -> str:
     return read.decode(errors="replace")
 
 
-async def _tail(chunks: AsyncGenerator[Chunk, None], last: Chunk) -> Chunk:
+async def _tail(chunks: AsyncGenerator[Chunk, None], last: Chunk, due: float) -> Chunk:
     """The counts, which come with the last text or after it. The answer is complete without them.
 
     Reads up to the end, so that the connection can be used again.
     """
+    left = due - asyncio.get_running_loop().time()
     with suppress(TimeoutError, EngineFailed):
-        async with asyncio.timeout(_TAIL_S):
+        # Less than anybody has patience who keeps half of the time for another engine.
+        async with asyncio.timeout(min(_TAIL_S, left / 8)):
             async for chunk in chunks:
                 if chunk.counted:
                     last = chunk
