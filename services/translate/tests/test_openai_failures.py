@@ -158,8 +158,9 @@ async def test_a_server_that_stalls_is_left_when_the_sentence_is_due() -> None:
     async with OpenAi(stalls) as server, engine(server) as made:
         await made.probe()
         due = asyncio.get_running_loop().time() + 0.3
-        with pytest.raises(EngineFailed, match="in time"):
+        with pytest.raises(EngineFailed, match="in time") as failed:
             await whole(made, Ask("Where?", EN_ES, due=due))
+        assert not failed.value.counts
         async with asyncio.timeout(BOUND_S):
             await server.idle.wait()
         server.asked.clear()

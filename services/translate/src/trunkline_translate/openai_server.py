@@ -251,7 +251,8 @@ class OpenAiEngine:
             case httpx.ConnectError() | httpx.ConnectTimeout():
                 return EngineFailed(f"the server at {self._server} cannot be reached: is it running?")
             case httpx.TimeoutException():
-                return EngineFailed("the server did not go on in time")
+                # The sentence is due: how long one waits for a server is for others to say.
+                return EngineFailed("the server did not go on in time", counts=False)
             case _:
                 return EngineFailed("the connection to the server broke off")
 
