@@ -145,6 +145,12 @@ async def test_an_engine_that_never_answers_a_probe_is_down_and_holds_nobody_up(
         assert vllm.probes == probes + 4
 
 
+async def test_an_engine_that_never_answered_a_probe_is_not_said_to_wait_for_one() -> None:
+    triton = engine("triton", error="the server was not asked yet", silent=True)
+    async with live(triton) as bench:
+        assert bench.chain.states()[0].error == "it did not answer a probe within 2 s"
+
+
 async def test_an_engine_that_translates_while_its_probe_takes_too_long_is_up() -> None:
     triton = engine("triton", *[step for _ in range(20) for step in ("a", Wait(0.5))])
     async with live(triton) as bench:

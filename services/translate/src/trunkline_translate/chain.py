@@ -57,6 +57,7 @@ class Link:
         self._changed = changed
         self._breaker = Breaker(settings, self._turned)
         self._silent = "it was not asked yet"
+        self._answered = True
         self._failure = ""
         self._alive_at = float("-inf")
 
@@ -79,7 +80,8 @@ class Link:
     def error(self) -> str:
         """Why it is not up; empty when it is."""
         if self._silent:
-            return self.engine.error or self._silent
+            # What the engine says is from before a probe that it did not answer.
+            return (self.engine.error if self._answered else "") or self._silent
         return "" if self.up else f"it failed several times in a row: {self._failure}"
 
     def retry_in(self, probe_s: float) -> float:
@@ -115,10 +117,12 @@ class Link:
     async def probe(self, timeout_s: float) -> None:
         """Asks the engine how it is."""
         began = self._now()
+        answered = True
         try:
             async with asyncio.timeout(timeout_s):
                 await self.engine.probe()
         except TimeoutError:
+            answered = False
             # One that translates meanwhile is busy, not gone.
             why = "" if self._alive_at >= began else f"it did not answer a probe within {timeout_s:g} s"
         except EngineFailed as failed:
@@ -135,7 +139,7 @@ class Link:
                 logger.info("engine up", engine=self.name)
                 # The next sentence shows whether it translates, and need not wait for the breaker.
                 self._breaker.seen_alive()
-        self._silent = why
+        self._silent, self._answered = why, answered
         self._changed()
 
     def _turned(self, state: str) -> None:
