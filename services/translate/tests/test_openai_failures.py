@@ -56,6 +56,12 @@ async def no_object(reply: Reply) -> None:
     await reply.end()
 
 
+async def no_end_of_a_line(reply: Reply) -> None:
+    await reply.start()
+    while True:
+        await reply.raw(b"data" * 65536)
+
+
 async def no_choices(reply: Reply) -> None:
     await reply.start()
     await reply.event({"text": "Hola"})
@@ -122,6 +128,7 @@ async def unknown_model(reply: Reply) -> None:
         (drops_at_once, "broke off"),
         (no_json, "no JSON"),
         (no_object, "no object"),
+        (no_end_of_a_line, "more than an answer"),
         (no_choices, "without choices"),
         (no_delta, "without a delta"),
         (no_utf8, "no JSON"),
@@ -152,6 +159,14 @@ async def test_a_refusal_of_one_sentence_is_no_sickness(status: int, why: str) -
             await whole(made, ask())
     assert not failed.value.counts
     assert "secret" not in failed.value.why
+
+
+async def test_a_list_of_models_that_finds_no_end_is_none() -> None:
+    server = OpenAi(answers)
+    server.listed = ["model" * 1000] * 2000
+    async with server, engine(server) as made:
+        with pytest.raises(EngineFailed, match="more than an answer"):
+            await made.probe()
 
 
 async def test_a_server_that_stalls_is_left_when_the_sentence_is_due() -> None:

@@ -24,6 +24,7 @@ from trunkline_translate.engine import Ask, Delta, Done, EngineFailed, FinishRea
 from trunkline_translate.engine_names import model_version
 from trunkline_translate.language import Direction
 from trunkline_translate.openai_chunk import Chunk, Garbage, read
+from trunkline_translate.openai_transport import BoundedTransport
 from trunkline_translate.overflow import too_long
 from trunkline_translate.prompts import Prompt, Style
 
@@ -77,9 +78,12 @@ class OpenAiEngine:
         self._client = httpx.AsyncClient(
             base_url=url.rstrip("/") + "/",
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             timeout=httpx.Timeout(_PROBE_S, connect=_CONNECT_S),
-            verify=ssl.create_default_context(cafile=ca) if ca else True,
+            transport=BoundedTransport(
+                limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+                verify=ssl.create_default_context(cafile=ca) if ca else True,
+                trust_env=False,
+            ),
             trust_env=False,
         )
 
