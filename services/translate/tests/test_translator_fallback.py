@@ -20,6 +20,7 @@ from translator_parts import (
     engine,
     fault_of,
     now,
+    said,
     task,
 )
 
@@ -68,6 +69,19 @@ async def test_a_client_that_wants_no_new_beginning_gets_the_next_engine_when_it
 async def test_an_answer_without_an_end_is_none() -> None:
     bench = await Bench.of(engine("triton", "Ho", Gone()), engine("vllm", "Hola"))
     assert (await bench.answer(task())).made_by.engine == "vllm"
+
+
+async def test_an_answer_that_finds_no_end_is_left_for_the_next_engine() -> None:
+    bench = await Bench.of(engine("triton", *["otra vez "] * 10_000), engine("vllm", "Hola"))
+    outcomes = await bench.outcomes(task())
+    assert answered(outcomes).text == "Hola"
+    assert len(said(outcomes, 1)) < 10_000
+    assert bench.count("translate_check_failures_total", engine="triton", check="endless") == 1
+
+
+async def test_as_much_may_be_said_as_was_asked_for() -> None:
+    bench = await Bench.of(engine("triton", *["otra vez "] * 1000))
+    assert len((await bench.answer(task(max_tokens=2000))).text) == 8999
 
 
 async def test_an_engine_that_says_nothing_is_left_after_two_seconds() -> None:

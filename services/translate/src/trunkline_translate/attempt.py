@@ -9,16 +9,23 @@ from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from typing import Final
 
 import structlog
 
 from trunkline_hop.errors import Fault, TooLate
 from trunkline_hop.telemetry import span
+from trunkline_translate.answer_length import most_tokens
 from trunkline_translate.chain import Link
 from trunkline_translate.checks import Finding
 from trunkline_translate.engine import Ask, Delta, Done, EngineFailed, Identity, Piece, SentenceTooLong
 from trunkline_translate.masking import Masked, Unmasker
 from trunkline_translate.meters import Meters
+
+_LONGEST_TOKEN: Final = 64
+"""Characters that hardly any token of a model has."""
+_FEWEST_TOKENS: Final = 64
+"""Of which many together are not too long either. What counts words, not tokens, may be asked for a single one."""
 
 logger = structlog.get_logger("trunkline_translate")
 
@@ -101,6 +108,8 @@ class Attempt:
         self._meters = meters
         self._done: Done | None = None
         self._heard: list[str] = []
+        self._room = max(_FEWEST_TOKENS, most_tokens(turn.ask)) * _LONGEST_TOKEN
+        """Characters that the engine may still say."""
         self._said: list[str] = []
         self._space = ""
         self._outcome: Callable[[int], None] = turn.link.returned
@@ -181,6 +190,12 @@ class Attempt:
             raise too_late()
         if piece is None:
             raise self._left(Why.FAILED, "its answer broke off")
+        if isinstance(piece, Delta):
+            self._room -= len(piece.text)
+            if self._room < 0:
+                # It was asked for less. No translation, whatever may be wrong with the engine.
+                self._meters.check_failed(self._link.name, "endless")
+                raise Left(Why.REJECTED, "its answer found no end")
         self._link.heard()
         return piece
 
