@@ -7,7 +7,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread, current_thread
 
 import numpy as np
 
@@ -61,8 +61,11 @@ class Machine:
         """While it is given and not set, work goes on until it is stopped."""
         self.began: list[str] = []
         self.stopped: list[str] = []
+        self.threads: set[Thread] = set()
+        """In which pipelines were opened, run or closed."""
 
     def open_on(self, device: str) -> Scripted:
+        self.threads.add(current_thread())
         if device not in self.here:
             raise CannotOpen("there is none")
         if device in self.cannot_open:
@@ -84,6 +87,7 @@ class Scripted:
         self.busy = False
 
     def run(self, work: str, stopped: Callable[[], bool]) -> str:
+        self.machine.threads.add(current_thread())
         assert self.usable
         assert not self.busy
         self.busy = True
@@ -112,6 +116,7 @@ class Scripted:
         return work.upper()
 
     def close(self) -> None:
+        self.machine.threads.add(current_thread())
         self.usable = False
         self.machine.closed.append(self.device)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event, Lock
 from time import perf_counter
@@ -16,6 +15,7 @@ import structlog
 from trunkline_hop.errors import Internal, Unavailable
 from trunkline_hop.telemetry import span
 from trunkline_modelstore import threads
+from trunkline_speech import pipeline_threads
 from trunkline_speech.meters import Meter
 from trunkline_speech.recogniser import Device
 from trunkline_speech.slots import Slots
@@ -52,7 +52,10 @@ class CannotOpen(Exception):
 
 
 class Chain(Generic[W, R]):
-    """Devices in order, and the pipelines on the first that works. Its methods block and may run in any thread.
+    """Devices in order, and the pipelines on the first that works.
+
+    Its methods block. `run` is called in one of the `pipeline_threads`; the others may be called in any other thread,
+    and do their work in one of those.
 
     A pipeline that fails is never used again. The work is repeated on a fresh one. When that fails too, and so does
     `probe`, which once worked, the device is taken out; so it is at its second failure, while another is left. This
@@ -117,6 +120,9 @@ class Chain(Generic[W, R]):
         Raises:
             Unavailable: DEVICE_LOST, no device works.
         """
+        pipeline_threads.run(self._open)
+
+    def _open(self) -> None:
         for slot in range(len(self._slots)):
             while True:
                 device, pipeline = self._held(slot)
@@ -129,6 +135,9 @@ class Chain(Generic[W, R]):
 
     def warm(self, work: Sequence[W]) -> None:
         """Does this work on every pipeline, before anybody else uses them. Raises like `run`."""
+        pipeline_threads.run(lambda: self._warm(work))
+
+    def _warm(self, work: Sequence[W]) -> None:
         for slot in range(len(self._slots)):
             for each in work:
                 self.run(slot, each)
@@ -157,6 +166,9 @@ class Chain(Generic[W, R]):
 
     def close(self) -> None:
         """Closes every pipeline. Nothing runs any more."""
+        pipeline_threads.run(self._close)
+
+    def _close(self) -> None:
         for slot in range(len(self._slots)):
             self._drop(slot)
 
@@ -254,7 +266,6 @@ class Pool(Generic[W, R]):
         self._meter = meter
         self._slots = Slots(count, queue_limit, meter.waiting)
         meter.devices(chain.devices)
-        self._executor = ThreadPoolExecutor(count, thread_name_prefix=chain.name.rpartition("/")[2])
 
     async def run(self, work: W, due: float = math.inf) -> Ran[R]:
         """Does the work. When cancelled, it stops the engine and returns once the thread is out of it.
@@ -272,7 +283,7 @@ class Pool(Generic[W, R]):
         try:
             with span("compute.recognise", model=self.chain.name):
                 future = asyncio.get_running_loop().run_in_executor(
-                    self._executor, self.chain.run, slot, work, stop.is_set
+                    pipeline_threads.EXECUTOR, self.chain.run, slot, work, stop.is_set
                 )
                 try:
                     await asyncio.wait([future])
@@ -297,8 +308,7 @@ class Pool(Generic[W, R]):
             self._meter.devices(self.chain.devices)
 
     def close(self) -> None:
-        """Ends the threads and gives the pipelines' memory back. Nothing runs any more."""
-        self._executor.shutdown()
+        """Gives the pipelines' memory back. Nothing runs any more."""
         self.chain.close()
         self._meter.close()
 
