@@ -62,7 +62,13 @@ async def test_priorities_are_left_out_where_vllm_does_not_schedule_by_them() ->
     async with OpenAi(no_priorities) as server, engine(server) as made:
         assert (await whole(made, ask()))[0] == "".join(WORDS)
         await whole(made, ask())
-    assert ["priority" in asked.body for asked in server.asked] == [True, False, False]
+        server.chat, server.listed = answers, {}
+        with pytest.raises(EngineFailed):
+            await made.probe()
+        server.listed = {"data": server.cards}
+        await whole(made, ask())
+    # What comes back may schedule by them.
+    assert ["priority" in asked.body for asked in server.asked] == [True, False, False, True]
 
 
 OVER = (

@@ -103,7 +103,8 @@ class OpenAiEngine:
         try:
             await self._learn()
         except EngineFailed as failed:
-            self._model = ""  # what comes back may be another one
+            # What comes back may be another one, and schedule otherwise.
+            self._model, self._priorities = "", True
             self.error = failed.why
             raise
         self.error = ""
