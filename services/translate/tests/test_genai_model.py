@@ -209,6 +209,11 @@ async def test_a_version_in_production_translates_and_says_what_it_is(tmp_path):
         await engine.probe()
         assert EN_ES in engine.directions
         assert engine.takes_context
+        pieces = engine.translate(ASK)
+        await anext(pieces)
+        assert (engine.live, engine.waiting) == (1, 0)
+        await pieces.aclose()
+        await until(lambda: not engine.live)
         text, done = await said(engine.translate(ASK))
         assert text
         assert done.made_by == engine.identity() == engine.identity(name)

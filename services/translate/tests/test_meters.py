@@ -59,3 +59,11 @@ def test_an_engine_s_state_is_read_when_somebody_asks() -> None:
     ]
     assert seen == [0, 2]
     assert metrics.registry.get_sample_value("translate_engine_up", {"engine": "triton"}) == 1
+
+
+def test_how_much_an_engine_has_to_do_is_read_when_somebody_asks() -> None:
+    metrics = Metrics()
+    Meters("translate", metrics).count("openvino", lambda: 3, lambda: 5)
+    for state, count in (("live", 3), ("waiting", 5)):
+        labels = {"engine": "openvino", "state": state}
+        assert metrics.registry.get_sample_value("translate_sentences", labels) == count

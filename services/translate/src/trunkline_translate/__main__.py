@@ -45,7 +45,7 @@ async def build(server: Server, settings: Settings) -> None:
         if chain:
             chain.refresh()
 
-    engines = await _engines(server, settings, models_changed)
+    engines = await _engines(server, settings, meters, models_changed)
     chain = Chain(engines, server.clock, meters, probe_s=settings.probe_s, on_change=server.refresh)
     server.readiness("engines", chain.ready)
     await server.own(chain)
@@ -84,7 +84,9 @@ async def _detector(settings: Settings) -> Detector:
         raise CannotStart(f"TRUNKLINE_LANGUAGES: {error}") from error
 
 
-async def _engines(server: Server, settings: Settings, models_changed: Callable[[], None]) -> list[Engine]:
+async def _engines(
+    server: Server, settings: Settings, meters: Meters, models_changed: Callable[[], None]
+) -> list[Engine]:
     """The chain, in order of preference."""
     engines: list[Engine] = []
     if settings.triton and settings.triton_tokenizer:
@@ -115,13 +117,15 @@ async def _engines(server: Server, settings: Settings, models_changed: Callable[
         local = VllmEngine(settings.vllm_model_dir, settings.vllm_directions, prompt, settings.vllm_arguments)
         engines.append(await server.own(local))
     if settings.model_names:
-        engines.append(await _openvino(server, settings, models_changed))
+        openvino = await _openvino(server, settings, models_changed)
+        meters.count(openvino.name, lambda: openvino.live, lambda: openvino.waiting)
+        engines.append(openvino)
     if settings.apertium_modes.is_dir():
         engines.append(await server.own(ApertiumEngine(settings.apertium_modes, queue=settings.queue)))
     return engines
 
 
-async def _openvino(server: Server, settings: Settings, models_changed: Callable[[], None]) -> Engine:
+async def _openvino(server: Server, settings: Settings, models_changed: Callable[[], None]) -> OpenVinoEngine:
     """The models of the registry."""
     models = ModelStore(
         TranslatorLoader(

@@ -102,6 +102,8 @@ class Driver:
         """Why nothing runs; empty when it does."""
         self.steps = 0
         """Of all pipelines so far."""
+        self.live = 0
+        """Sequences that have begun and go on."""
 
     @property
     def device(self) -> str:
@@ -111,12 +113,7 @@ class Driver:
     @property
     def waiting(self) -> int:
         """Sequences that have not begun."""
-        return sum(not each.began for each in self._sequences.values())
-
-    @property
-    def live(self) -> int:
-        """Sequences that have begun and go on."""
-        return sum(each.began for each in self._sequences.values())
+        return len(self._sequences) - self.live
 
     def submit(self, work: Work) -> Ticket:
         """Lets a sequence begin as soon as it can. Its ticket is to be closed.
@@ -237,18 +234,19 @@ class Driver:
                 self.steps += made
             case Began(number):
                 self._sequences[number].began = True
+                self.live += 1
             case Said(number, text):
                 self._sequences[number].ticket.tell(text)
             case Over(number, text, state, prompt_tokens, completion_tokens):
                 self._backoff.reset()
                 ended = Ended(State(state), prompt_tokens, completion_tokens)
-                self._sequences.pop(number).ticket.tell(text, ended)
+                self._taken(number).tell(text, ended)
             case TooLong(number, tokens, limit):
                 self._fail([number], SentenceTooLong(tokens, limit))
             case Failed(number, why):
                 self._fail([number], EngineFailed(why, counts=False))
             case Gone(number):
-                del self._sequences[number]
+                self._taken(number)
             case Broke(why):
                 self._why = why
 
@@ -265,7 +263,13 @@ class Driver:
 
     def _fail(self, numbers: Iterable[int], why: Exception) -> None:
         for number in list(numbers):
-            self._sequences.pop(number).ticket.tell("", why)
+            self._taken(number).tell("", why)
+
+    def _taken(self, number: int) -> Ticket:
+        """The ticket of a sequence that is no more."""
+        sequence = self._sequences.pop(number)
+        self.live -= sequence.began
+        return sequence.ticket
 
 
 def _closed() -> EngineFailed:

@@ -51,6 +51,16 @@ class OpenVinoEngine:
                 return why
         return ""
 
+    @property
+    def live(self) -> int:
+        """Sentences that are being translated."""
+        return sum(model.driver.live for model in self._loaded())
+
+    @property
+    def waiting(self) -> int:
+        """Sentences that wait for a place."""
+        return sum(model.driver.waiting for model in self._loaded())
+
     def identity(self, model: str = "") -> Identity:
         """See `Engine.identity`."""
         name = model or (self._names[0] if self._names else "")

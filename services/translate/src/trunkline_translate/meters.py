@@ -55,10 +55,22 @@ class Meters:
             "translate_engine_breaker_state", "0 closed, 1 half-open, 2 open", ["engine"], registry=registry
         )
 
+        self._sentences = Gauge(
+            "translate_sentences",
+            "Sentences that an engine of this process translates now, or that wait for it",
+            ["engine", "state"],
+            registry=registry,
+        )
+
     def watch(self, engine: str, up: Callable[[], bool], breaker: Callable[[], str]) -> None:
         """Reads an engine's state whenever metrics are collected."""
         self._up.labels(engine).set_function(lambda: float(up()))
         self._breaker.labels(engine).set_function(lambda: BREAKER_STATES[breaker()])
+
+    def count(self, engine: str, live: Callable[[], int], waiting: Callable[[], int]) -> None:
+        """Reads how much an engine has to do whenever metrics are collected."""
+        self._sentences.labels(engine, "live").set_function(live)
+        self._sentences.labels(engine, "waiting").set_function(waiting)
 
     def began(self, engine: str, seconds: float) -> None:
         """The first piece of an answer is there."""
