@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import grpc
@@ -10,7 +10,7 @@ import pytest
 import trustme
 from remote_parts import EN_ES, WORDS, ask, whole
 from triton_parts import TEMPLATE, engine, flagged
-from triton_server import Triton
+from triton_server import Asked, Response, Triton, said
 
 from trunkline_translate.engine import EngineFailed, Identity
 from trunkline_translate.prompts import Prompt, Style
@@ -38,6 +38,29 @@ async def test_the_tensors_are_asked_for_once_and_again_after_a_failure() -> Non
         await made.probe()
         assert server.metadata_reads == 2
         assert made.identity().model_version == "engines/triton/translator/4"
+
+
+async def test_an_answer_says_itself_which_version_made_it() -> None:
+    async def newer(server: Triton, asked: Asked) -> AsyncIterator[Response]:
+        response = said("Hola.", final=True)
+        response.infer_response.model_version = "4"
+        yield response
+
+    async with Triton(newer) as server, engine(server) as made:
+        _, done = await whole(made, ask())
+    assert done.made_by == Identity("triton", "engines/triton/translator/4", device="GPU")
+
+
+async def test_a_model_that_was_replaced_by_one_that_is_asked_otherwise_is_looked_at_again() -> None:
+    server = Triton(flagged)
+    server.decoupled = False
+    async with server, engine(server) as made:
+        await whole(made, ask())
+        server.decoupled = True
+        with pytest.raises(EngineFailed, match="UNIMPLEMENTED"):
+            await whole(made, ask())
+        await made.probe()
+        assert (await whole(made, ask()))[0] == "".join(WORDS)
 
 
 def without_answer(server: Triton) -> None:

@@ -117,15 +117,12 @@ class TritonEngine:
         await self._channel.close()
 
     def identity(self, model: str = "") -> Identity:
-        return self._identity(self._model)
+        known = self._model
+        return self._identity(known.version, known.device) if known else self._identity("", "")
 
-    def _identity(self, known: TritonModel | None) -> Identity:
-        version = (known.version,) if known and known.version else ()
-        return Identity(
-            engine=self.name,
-            model_version=model_version(self.name, self._name, *version),
-            device=known.device if known else "",
-        )
+    def _identity(self, version: str, device: str) -> Identity:
+        named = (self._name, version) if version else (self._name,)
+        return Identity(engine=self.name, model_version=model_version(self.name, *named), device=device)
 
     async def probe(self) -> None:
         await self._probe()
@@ -163,8 +160,10 @@ class TritonEngine:
         pieces = self._answer(known, request, prompt, timeout_s)
         answer = self._prompt.answer()
         reason, prompt_tokens, completion_tokens = "", 0, 0
+        version = known.version
         try:
             async for piece in pieces:
+                version = piece.version or version
                 reason = piece.finish_reason or reason
                 prompt_tokens = piece.prompt_tokens or prompt_tokens
                 completion_tokens += piece.completion_tokens
@@ -173,6 +172,10 @@ class TritonEngine:
                 if answer.ended:
                     reason = "stop"
                     break
+        except EngineFailed as failed:
+            if failed.counts and self._model is known:
+                self._model = None  # it may have been replaced by one that is asked otherwise
+            raise
         finally:
             await pieces.aclose()
         if text := answer.end():
@@ -182,7 +185,7 @@ class TritonEngine:
             FinishReason.LENGTH if cut else FinishReason.STOP,
             prompt_tokens,
             completion_tokens,
-            made_by=self._identity(known),
+            made_by=self._identity(version, known.device),
         )
 
     async def _answer(

@@ -58,6 +58,8 @@ class Piece:
     """Of this response."""
     final: bool | None = None
     """True when nothing follows; None when the server does not say."""
+    version: str = ""
+    """Of the model that answered; empty where it is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ class TritonModel:
         final = flag.bool_param if flag is not None else None
         values = dict(_values(response))
         if not values:
-            return Piece(final=final)
+            return Piece(final=final, version=response.model_version)
         if ANSWER not in values:
             raise Garbage(f"a response without {ANSWER!r}")
         text = _text(values[ANSWER])
@@ -165,6 +167,7 @@ class TritonModel:
             prompt_tokens=_count(values.get("num_input_tokens")),
             completion_tokens=_count(values.get("num_output_tokens")),
             final=final,
+            version=response.model_version,
         )
 
 
