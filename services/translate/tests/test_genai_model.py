@@ -19,7 +19,7 @@ from trunkline_hop.errors import BadRequest, NotAllowed, NotFound, Unavailable
 from trunkline_modelstore import LocalVersion, ModelStore
 from trunkline_modelstore.registry import ServingSet, Synced
 from trunkline_modelstore.version import File, Version, digest_of
-from trunkline_translate import check
+from trunkline_translate import check, genai_engine
 from trunkline_translate.chat_template import ChatTemplate, special_tokens
 from trunkline_translate.engine import (
     Ask,
@@ -276,6 +276,23 @@ async def test_without_a_device_it_is_not_up_until_a_probe_finds_one(tmp_path):
             await engine.probe()
         await until(lambda: not engine.error)
         assert await said(engine.translate(ASK))
+
+
+async def test_a_pipeline_that_hangs_is_not_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(genai_engine, "_SILENT_S", 0.0)
+    shelf, machine = Shelf(), Machine("CPU", facts=endless())
+    shelf.put(1, good())
+    async with served(shelf, tmp_path, loader(machine)) as engine:
+        await until(lambda: not engine.error)
+        pieces = engine.translate(replace(ASK, max_tokens=300))
+        await anext(pieces)
+        machine.send(signal.SIGSTOP)
+        with pytest.raises(EngineFailed, match="has said nothing"):
+            await engine.probe()
+        machine.send(signal.SIGCONT)
+        await pieces.aclose()
+        await until(lambda: not engine.live)
+        await engine.probe()
 
 
 def test_a_version_without_a_signature_is_refused(tmp_path):

@@ -38,7 +38,7 @@ from trunkline_translate.genai_ticket import Ended, Ticket
 log = structlog.get_logger("trunkline.translate")
 
 HUNG_S: Final = 60.0
-"""A process that has work says something every second, but for a step that takes longer."""
+"""No step takes so long."""
 _LINE_BYTES: Final = 1 << 24
 
 
@@ -115,6 +115,13 @@ class Driver:
         """Sequences that have not begun."""
         return len(self._sequences) - self.live
 
+    @property
+    def silent_s(self) -> float:
+        """For how long the process has had work and said nothing, in seconds. It gives a sign of life every second."""
+        if self._writer is None or not self._sequences:
+            return 0.0
+        return time.monotonic() - self._heard_at
+
     def submit(self, work: Work) -> Ticket:
         """Lets a sequence begin as soon as it can. Its ticket is to be closed.
 
@@ -143,13 +150,7 @@ class Driver:
 
     def check(self) -> None:
         """Sees to the process: one that hangs is killed, and where no device was left, all are tried once more."""
-        silent_s = time.monotonic() - self._heard_at
-        if (
-            self._process is not None
-            and self._writer is not None
-            and self._sequences
-            and silent_s > self._hung_s
-        ):
+        if self._process is not None and (silent_s := self.silent_s) > self._hung_s:
             log.error("a pipeline hangs", model=self._name, device=self.device, silent_s=silent_s)
             self._process.kill()
         self._start()

@@ -15,6 +15,8 @@ from trunkline_translate.genai_model import GenaiModel
 from trunkline_translate.language import Direction
 
 NAME: Final = "openvino"
+_SILENT_S: Final = 5.0
+"""Whoever is asked waits no longer than half as long for a token."""
 
 
 class OpenVinoEngine:
@@ -92,6 +94,8 @@ class OpenVinoEngine:
         """See `Engine.probe`. A model without a device gets another try at opening one."""
         for model in self._loaded():
             model.driver.check()
+            if (silent_s := model.driver.silent_s) > _SILENT_S:
+                raise EngineFailed(f"{model.name} has said nothing for {silent_s:.0f} s")
         if why := self.error:
             raise EngineFailed(why)
 
