@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread
 import contextlib
 import hashlib
 import io
 import json
+import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -359,8 +361,19 @@ def json_of(name: str) -> dict[str, Any]:
     return dict(found)
 
 
+POOLS = ("asyncio_", "modelstore_", "pipeline_")
+"""Names of threads that outlive sessions. A pool starts one whenever work comes and none is idle, which is chance."""
+
+
 def left_over() -> Counter[str]:
-    """Tasks and threads of this process, by what they do."""
+    """Tasks and threads of this process, by what they do, without the idle threads of its pools."""
     tasks = Counter(getattr(task.get_coro(), "__qualname__", "?") for task in asyncio.all_tasks())
-    threads = Counter(f"thread {thread.name.rstrip('0123456789')}" for thread in threading.enumerate())
-    return tasks + threads
+    at_work = [thread for thread in threading.enumerate() if not _idle(thread)]
+    return tasks + Counter(f"thread {thread.name.rstrip('0123456789')}" for thread in at_work)
+
+
+def _idle(thread: threading.Thread) -> bool:
+    """True for a thread of a pool that waits for work: it is in the pool's own code, and in nothing called by it."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    module = concurrent.futures.thread.__name__
+    return thread.name.startswith(POOLS) and frame is not None and frame.f_globals["__name__"] == module
