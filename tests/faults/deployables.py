@@ -26,11 +26,27 @@ from trunkline.registry.v1 import registry_pb2
 from trunkline.retrieval.v1 import retrieval_pb2
 from trunkline.speech.v1 import speech_pb2
 from trunkline.translate.v1 import translate_pb2
+from trunkline_registry.postgres import database
+from trunkline_retrieval import peers
 
 STORES = ("valkey", "postgres", "engine")
 """Servers that are not of the suite. `engine` is one with OpenAI's interface and the model that ships."""
-SETTLED_S = 1.0
-"""How long the services wait for what they can do without: short, and still far above what answers take here."""
+PATIENT_S = 20.0
+"""How long the services wait for what they can do without: longer than any answer takes, on a machine however busy."""
+RESIGNED_S = 0.3
+"""How long they wait for what will not come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Where a process keeps how long it waits for one of its needs."""
+
+    need: str
+    holder: str | ModuleType
+    """What its `__main__` makes, by its name there; or a module."""
+    attribute: str
+    """May lead through others: `patience.longest_s`."""
+    resigned_s: float = RESIGNED_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +61,8 @@ class Deployable:
     """Deployables and stores that it connects to."""
     settings: Callable[[Mapping[str, str], Path], Mapping[str, Any]]
     """Its settings, given the address of everything it needs and a directory of its own."""
+    limits: tuple[Limit, ...] = ()
+    """Where it keeps its patience. What its settings say there is PATIENT_S."""
     leads: bool = False
     """It is no one's setting: it advertises an address, which others find where it claims its leases."""
 
@@ -82,6 +100,7 @@ DEPLOYABLES = (
             "blob_dir": directory / "blobs",
             "postgres_pool_size": 4,
         },
+        (Limit("postgres", database, "PATIENCE_S"),),
     ),
     Deployable(
         "features",
@@ -90,9 +109,14 @@ DEPLOYABLES = (
         ("valkey",),
         lambda at, _: {
             "redis_url": at["valkey"],
-            "redis_read_timeout_s": SETTLED_S,
-            "redis_write_timeout_s": SETTLED_S,
+            "redis_read_timeout_s": PATIENT_S,
+            "redis_write_timeout_s": PATIENT_S,
         },
+        (
+            Limit("valkey", "RedisRows", "_read_timeout_s"),
+            Limit("valkey", "RedisRows", "_write_timeout_s"),
+            Limit("valkey", "RedisViews", "_timeout_s"),
+        ),
     ),
     Deployable(
         "writer",
@@ -108,6 +132,7 @@ DEPLOYABLES = (
         (RETRIEVAL,),
         ("writer",),
         lambda _, directory: {"blob_dir": directory.with_name("indexes")},
+        (Limit("writer", peers, "_PATIENCE_S"),),
     ),
     Deployable(
         "ranking",
@@ -120,9 +145,13 @@ DEPLOYABLES = (
             "retrieval": at["retrieval"],
             "models": "models/fraud,models/recommender",
             "model_cache_dir": directory,
-            "features_timeout_s": SETTLED_S,
-            "retrieval_timeout_s": SETTLED_S,
+            "features_timeout_s": PATIENT_S,
+            "retrieval_timeout_s": PATIENT_S,
         },
+        (
+            Limit("features", "Reading", "patience.longest_s"),
+            Limit("retrieval", "Recommending", "patience.longest_s"),
+        ),
     ),
     Deployable(
         "speech",
@@ -132,10 +161,11 @@ DEPLOYABLES = (
         lambda at, directory: {
             "registry": at["registry"],
             "redis_url": at["valkey"],
-            "redis_timeout_s": SETTLED_S,
+            "redis_timeout_s": PATIENT_S,
             "model_cache_dir": directory,
             "pipelines": 1,
         },
+        (Limit("valkey", "RedisSessions", "_timeout_s"),),
     ),
     Deployable(
         "translate",
@@ -147,14 +177,20 @@ DEPLOYABLES = (
             "vllm_prompt": "codes",
             "registry": at["registry"],
             "redis_url": at["valkey"],
-            "redis_timeout_s": SETTLED_S,
+            "redis_timeout_s": PATIENT_S,
             "model_cache_dir": directory,
             "device_threads": 1,
             "apertium_modes": directory / "none",
-            "first_token_s": 3 * SETTLED_S,
-            "stall_s": 3 * SETTLED_S,
+            "first_token_s": PATIENT_S,
+            "stall_s": PATIENT_S,
             "probe_s": 0.1,
         },
+        (
+            Limit("valkey", "RedisConversations", "_timeout_s"),
+            # The model behind the engine has the same limit, and is to keep it.
+            Limit("engine", "Translator", "_first_token_s", resigned_s=3.0),
+            Limit("engine", "Translator", "_stall_s", resigned_s=3.0),
+        ),
     ),
     Deployable(
         "gateway",

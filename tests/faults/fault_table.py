@@ -47,9 +47,9 @@ class Row:
         return self.at, self.dependency, self.method, self.fault
 
     @property
-    def untouched(self) -> bool:
-        """True when the fault changes nothing for the caller."""
-        return self.code == "OK" and not self.degraded
+    def given_up(self) -> bool:
+        """True when the process stops waiting for its dependency and says, or does, something else."""
+        return self.code != "DEADLINE_EXCEEDED" and (self.code != "OK" or bool(self.degraded))
 
     def __str__(self) -> str:
         return f"{self.at}->{self.dependency} {self.fault}: {self.method}"

@@ -7,9 +7,10 @@ import dataclasses
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 import grpc.aio
 import pytest
 from conditions import until
-from deployables import DEPLOYABLES, SETTLED_S, STORES, Deployable
+from deployables import DEPLOYABLES, PATIENT_S, STORES, Deployable, Limit
 from proxy import Fault, Proxy
 from suite_parts import MODEL, RECOMMENDER, TRANSLATOR, WHISPER, Client, Suite, rows, shipped
 
@@ -28,14 +29,11 @@ from trunkline_local import catalog, indexes
 from trunkline_local.demo_engine import serving
 from trunkline_local.demo_model import Model
 from trunkline_local.embedded import Valkey
-from trunkline_registry.postgres import database, feed
-from trunkline_retrieval import peers
+from trunkline_registry.postgres import feed
 from trunkline_translate.chain import Chain
 from trunkline_valkey import keeper
 from trunkline_valkey import store as valkey_store
 
-_DATABASE_PATIENCE_S = 0.8
-"""Twice in a row is still less than the rows' deadlines."""
 CUSTOMER, TERMINAL, READER = "c1", "t1", "r1"
 
 
@@ -54,6 +52,8 @@ class Stage:
     """A version of `scratch`, in production."""
     snapshot: str = ""
     """A snapshot of the index `scratch`."""
+    made: dict[tuple[str, str], Any] = dataclasses.field(default_factory=dict)
+    """What holds a deployable's limits, by the deployable and its name."""
     _numbers: Iterator[int] = dataclasses.field(default_factory=itertools.count)
 
     def fresh(self) -> int:
@@ -61,13 +61,41 @@ class Stage:
         return next(self._numbers)
 
     @contextmanager
-    def fault(self, at: str, dependency: str, fault: str) -> Iterator[Strike]:
-        """A dependency that can be struck, and is well again after the block."""
+    def fault(self, at: str, dependency: str, fault: str, *, resigned: bool = False) -> Iterator[Strike]:
+        """A dependency that can be struck, and is well again after the block.
+
+        Args:
+            at: who depends on it.
+            dependency: what is struck.
+            fault: how.
+            resigned: who depends on it waits for no answer for long; else no wait ends before its answer came.
+        """
         proxy = self.proxies[at, dependency]
+        if resigned:
+            self._wait(at, dependency, lambda limit: limit.resigned_s)
         try:
             yield partial(proxy.set, Fault(fault))
         finally:
             proxy.set(Fault.PASS)
+            self._wait(at, dependency, lambda _: PATIENT_S)
+
+    def _wait(self, at: str, need: str, seconds: Callable[[Limit], float]) -> None:
+        """From now on a deployable waits so long for one of its needs."""
+        (one,) = [each for each in DEPLOYABLES if each.name == at]
+        for limit in one.limits:
+            if limit.need == need:
+                holder = self.made[at, limit.holder] if isinstance(limit.holder, str) else limit.holder
+                path, _, name = limit.attribute.rpartition(".")
+                object.__setattr__(attrgetter(path)(holder) if path else holder, name, seconds(limit))
+
+    def keep(self, at: str, name: str, make: Callable[..., Any]) -> Callable[..., Any]:
+        """What makes a holder of limits, and remembers it."""
+
+        def made(*arguments: Any, **keywords: Any) -> Any:
+            holder = self.made[at, name] = make(*arguments, **keywords)
+            return holder
+
+        return made
 
     async def store(self, at: str, name: str, server: Any) -> str:
         """Opens the proxy between a deployable and a store; the store's address through that."""
@@ -155,18 +183,21 @@ async def opened(directory: Path, valkey: Valkey, dsn: str, hop: Mapping[str, An
         patch.setattr(valkey_store, "_BREAKER", quick)
         patch.setattr(keeper, "RETRY_S", 0.05)
         patch.setattr(feed, "RECONNECT_S", 0.05)
-        patch.setattr(peers, "_PATIENCE_S", SETTLED_S)
         # A version that somebody asks for by name may take its time: the machine does not matter here.
         patch.setattr(ranking_main, "ModelStore", partial(ranking_main.ModelStore, wait_s=10.0))
         stage = Stage(Suite(directory, {}), {}, {}, {})
+        for one in DEPLOYABLES:
+            for name in {each.holder for each in one.limits if isinstance(each.holder, str)}:
+                patch.setattr(one.main, name, stage.keep(one.name, name, getattr(one.main, name)))
+            for each in one.limits:
+                if not isinstance(each.holder, str):
+                    patch.setattr(each.holder, each.attribute, PATIENT_S)
         try:
             stores = {"valkey": valkey, "postgres": dsn, "engine": await stage.engine()}
             for one in DEPLOYABLES:
                 await stage.start(one, stores)
                 if one.name == "retrieval":
                     await _furnish(stage)
-            # Only now: whatever was set up above may take its time.
-            patch.setattr(database, "PATIENCE_S", _DATABASE_PATIENCE_S)
             await stage.settled()
             yield stage
         finally:

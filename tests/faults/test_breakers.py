@@ -34,6 +34,8 @@ READS = {
     "translate": "TranslateService/ListLanguages",
 }
 
+_MISSED = grpc.StatusCode.DEADLINE_EXCEEDED
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -56,11 +58,14 @@ async def test_what_hangs_is_cut_off_and_back_as_soon_as_it_says_that_it_serves(
     read = cases.multicallable(stage.channels["gateway"], method)
     with stage.fault("gateway", dependency, "hang") as strike:
         strike()
-        errors = [await _error(read(await ask(stage), timeout=0.3)) for _ in range(3)]
-        assert [error.code() for error in errors] == [grpc.StatusCode.DEADLINE_EXCEEDED] * 3
-        cut_off = await _error(read(await ask(stage), timeout=BOUND_S))
-    details = Details(cut_off)
-    assert (cut_off.code(), details.reason) == (grpc.StatusCode.UNAVAILABLE, "BREAKER_OPEN")
+        missed = 0
+        async with asyncio.timeout(BOUND_S):
+            # On a busy machine a call may reach the gateway too late to say something about what is behind it.
+            while (error := await _error(read(await ask(stage), timeout=0.3))).code() is _MISSED:
+                missed += 1
+    assert missed >= 3
+    details = Details(error)
+    assert (error.code(), details.reason) == (grpc.StatusCode.UNAVAILABLE, "BREAKER_OPEN")
     assert 20 < details.RetryInfo.retry_delay.seconds <= 30
     async with asyncio.timeout(15):  # half of what the breaker would wait
         await eventually(lambda: _whole(read, ask, stage))
