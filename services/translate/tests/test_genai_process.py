@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from socket import socket
+from socket import socket, socketpair
 
 import psutil
 import pytest
@@ -19,6 +20,7 @@ from genai_parts import ARTIFACT, BOUND_S, alone, opening, prompt, shipped
 from trunkline_translate.genai_messages import (
     Began,
     Begin,
+    Cancel,
     Gone,
     Message,
     Over,
@@ -28,6 +30,7 @@ from trunkline_translate.genai_messages import (
     encode,
 )
 from trunkline_translate.genai_process import NotHere, Process
+from trunkline_translate.genai_worker import Line
 
 
 @contextmanager
@@ -85,11 +88,39 @@ def test_how_it_was_killed_is_known():
         assert process.end() == "SIGSEGV"
 
 
-def test_what_interrupts_the_service_does_not_interrupt_its_pipelines():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_interrupts_the_service_does_not_interrupt_its_pipelines(number):
     with open_one() as (process, connection):
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, number)
         connection.sendall(encode(Begin(1, prompt("x"), 2, 1, 1, float("inf"))))
         assert next(told(connection)) == Began(1)
+
+
+def test_a_descriptor_may_have_any_number():
+    ours, theirs = socketpair()
+    with ours, theirs, socket(fileno=fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD, 1100)) as high:
+        line = Line(high)
+        assert line.take(wait=False) == []
+        ours.sendall(encode(Cancel(1)))
+        assert line.take(wait=False) == [Cancel(1)]
+        ours.close()
+        with pytest.raises(EOFError):
+            line.take(wait=False)
+
+
+def test_an_error_that_nobody_expects_is_on_standard_error():
+    ours, theirs = socketpair()
+    with ours, theirs:
+        ours.sendall(b"no order\n")
+        worker = subprocess.run(
+            [sys.executable, "-m", "trunkline_translate.genai_worker", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            capture_output=True,
+            text=True,
+            timeout=BOUND_S,
+        )
+    assert worker.returncode == 1
+    assert "JSONDecodeError" in worker.stderr
 
 
 def test_it_does_not_outlive_a_service_that_was_killed():

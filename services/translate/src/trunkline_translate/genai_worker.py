@@ -8,10 +8,10 @@ its other end is closed, the process ends.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,14 +56,18 @@ class Line:
         Raises:
             EOFError: nobody is at the other end any more.
         """
-        while wait or select.select([self._connection], [], [], 0)[0]:
-            chunk = self._connection.recv(_CHUNK)
+        # Not by `select`, which takes no descriptor from 1024 on: its number is the one that the service had for it.
+        flags = 0 if wait else socket.MSG_DONTWAIT
+        while True:
+            try:
+                chunk = self._connection.recv(_CHUNK, flags)
+            except BlockingIOError:
+                return []
             if not chunk:
                 raise EOFError
             *lines, self._rest = (self._rest + chunk).split(b"\n")
             if lines:
                 return [decode(line) for line in lines]
-        return []
 
 
 def work(line: Line) -> None:
@@ -105,12 +109,16 @@ def work(line: Line) -> None:
 
 if __name__ == "__main__":
     # Who serves decides when to stop, and closes the connection then.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     status = 1
     try:
         work(Line(socket.socket(fileno=int(sys.argv[1]))))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         status = 0
+    except Exception:
+        # Nobody sees it otherwise: this process ends before the interpreter would say it.
+        traceback.print_exc()
     finally:
         # Nothing here outlives the process, and to free a model has crashed (2026.4, `CPUStreamsExecutor`).
         sys.stderr.flush()
