@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline_translate.detect import Detector
+from trunkline_translate.detect import _NOISE, Detector
 
 LANGUAGES = ("en", "es", "de", "fr", "zh", "ja")
 
@@ -53,6 +53,12 @@ def test_confidences_fall_and_add_up_to_one_over_the_languages(detector: Detecto
     if found:
         assert sum(shares) == pytest.approx(1, abs=1e-4)
         assert sorted(each.code for each in found) == sorted(LANGUAGES)
+
+
+@pytest.mark.parametrize("piece", ["@", "a@", "@.", "a", "a.", "a@b", "www.", "1"])
+def test_what_tells_nothing_is_found_in_one_pass(piece: str):
+    """Where a stretch of text can be matched in many ways, this takes half an hour."""
+    assert len(_NOISE.sub("", piece * 20_000)) <= len(piece) * 20_000
 
 
 def test_only_the_languages_that_were_named_are_answered():

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-_NOISE = re.compile(r"https?://\S+|www\.\S+|\S+@\S+\.\S+|[\d_\ue000-\uf8ff]+")
-"""What tells nothing: addresses of the net, digits, placeholders."""
+_NOISE = re.compile(r"https?://\S+|www\.\S+|(?<!\S)[^\s@]+@[^\s.]+\.\S+|[\d_\ue000-\uf8ff]+")
+"""What tells nothing: addresses of the net, digits, placeholders. Nothing in it matches one stretch of text in several
+ways: a sentence of `@` alone held up everybody else."""
 _ENOUGH = 1000
 """Characters that are looked at."""
 
