@@ -35,6 +35,7 @@ FRAGMENTS = (
     ],
     "z. B",
     "am 3",
+    " " * 19,
 )
 TEXTS = st.lists(st.sampled_from(FRAGMENTS), max_size=60).map("".join)
 
@@ -150,6 +151,35 @@ def test_text_without_an_end_does_not_pile_up():
     for _ in range(50):
         sentences.feed("!" * 100 + " " * 100)
         assert len(sentences.pending) <= LONGEST + 200
+
+
+def test_white_space_behind_words_does_not_pile_up_either():
+    sentences = Sentences("en", longest=20)
+    found = sentences.feed("one; two")
+    for _ in range(50):
+        found += sentences.feed(" " * 7)
+        assert len(sentences.pending) <= 40
+    assert found + sentences.feed("three") + sentences.flush() == ["one; two", "three"]
+
+
+GRAPHEMES = (
+    "\U0001f469\u200d\U0001f467",  # woman and girl, joined
+    "\U0001f44d\U0001f3fd",  # a thumb of some colour
+    "\U0001f1e9\U0001f1ea",  # two letters that are a flag
+    "\u0915\u093f",  # ka and a vowel sign
+    "\u0e01\u0e31",  # ko kai and a vowel above it
+    "e\u0301\u0323",
+    "\u1112\u1161\u11ab",  # a syllable of three letters
+)
+
+
+@given(st.integers(0, 21), st.sampled_from(GRAPHEMES), st.integers(1, 5))
+def test_what_is_one_character_to_a_reader_is_not_cut(before: int, grapheme: str, times: int):
+    text = "a" * before + grapheme * times + "b" * 30
+    whole = text.replace(grapheme, "\ue000")
+    found = split(text, "", 20)
+    cut = [text[span.start : span.end] for span in found]
+    assert "".join(each.replace(grapheme, "\ue000") for each in cut) == whole
 
 
 def test_white_space_alone_is_no_sentence():

@@ -25,7 +25,10 @@ _CUTS = (
 """Where a sentence that is too long is cut, the best place first."""
 _EARLIEST = 0.4
 """A better place counts only when it leaves a sentence of at least this share of the limit."""
-_JOINED = "\u200d\ufe0e\ufe0f"
+_JOINER = "\u200d"
+_FLAG = re.compile("[\U0001f1e6-\U0001f1ff]+\\Z")
+_GOES_ON = re.compile("[\u200c\u200d\u1160-\u11ff\U0001f3fb-\U0001f3ff]")
+"""Joiners, the letters of a syllable of Hangul behind its first, and the colours of emoji."""
 _CLINGING = "」』）》】’”)]}»、，。！？,.!?…：；:;ーっゃゅょ"
 """Never the first character of a sentence."""
 
@@ -128,6 +131,10 @@ def _find_end(
         if end > start:
             return start + len(text[start:end].rstrip()), end
         sought = mark.end()
+    said = start + len(text[start : limit + 1].rstrip())
+    if said <= limit and len(text) - said >= longest and not text[said : said + longest].strip():
+        # White space without an end would pile up.
+        return said, said
     content = len(text.rstrip())
     if content > limit:
         return start + len(text[start : _cut(text, start, limit)].rstrip()), limit
@@ -142,10 +149,18 @@ def _cut(text: str, start: int, limit: int) -> int:
         if ends and ends[-1] > start:
             return ends[-1]
     for end in range(limit, start, -1):
-        if not _clings(text[end]):
+        if not _clings(text, start, end):
             return end
     return limit
 
 
-def _clings(character: str) -> bool:
-    return character in _JOINED or character in _CLINGING or unicodedata.combining(character) != 0
+def _clings(text: str, start: int, end: int) -> bool:
+    """Whether a character belongs to the one before it."""
+    character = text[end]
+    if character in _CLINGING or _GOES_ON.match(character) or unicodedata.category(character)[0] == "M":
+        return True
+    if _FLAG.match(character):
+        # Two letters are a flag.
+        letters = _FLAG.search(text, start, end)
+        return letters is not None and len(letters[0]) % 2 == 1
+    return text[end - 1] == _JOINER
