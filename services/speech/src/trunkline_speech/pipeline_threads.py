@@ -1,9 +1,9 @@
 """The threads that pipelines run in. They are the process's, not a pool's, and end with it.
 
-OpenVINO keeps something of every thread that ran a model, and frees it when the thread ends. A model that is freed
-at that very moment can end the process (2026.4, `CPUStreamsExecutor`); whose model it is makes no difference. To join
-a thread first does not help: Python says that it is over before what libraries keep of it is freed. So threads that
-ran a model are used again for others.
+OpenVINO keeps something of every thread that ran a model, and frees it when the thread ends (2026.4,
+`CPUStreamsExecutor`). A model that is freed at that very moment, whosever it is, can end the process: seen with text
+generation, not with Whisper. To join a thread first does not help: Python says that it is over before what libraries
+keep of it is freed. So threads that ran a model are used again for others.
 """
 
 from __future__ import annotations
