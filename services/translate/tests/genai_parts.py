@@ -113,4 +113,6 @@ class Machine:
 
     def driver(self, *devices: str, queue_limit: int = 64, hung_s: float = BOUND_S) -> Driver:
         named = Devices("models/m/versions/1", devices or ("CPU",), self.open)
-        return Driver("models/m/versions/1", named, queue_limit=queue_limit, hung_s=hung_s)
+        return Driver(
+            "models/m/versions/1", named, places=self.sequences, queue_limit=queue_limit, hung_s=hung_s
+        )

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from conversation_script import CONFIG
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline_translate.context import Context
+from trunkline_translate.conversation_state import ConversationState
 from trunkline_translate.engine import Exchange
+from trunkline_translate.inbox import Text
 from trunkline_translate.language import Direction
+from trunkline_translate.sentences import Sentences
+from trunkline_translate.snapshot import Snapshot
 from trunkline_translate.text_ids import KEPT, TextIds
 
 THERE, BACK = Direction("en", "es"), Direction("es", "en")
@@ -69,6 +74,15 @@ def test_a_client_that_sends_again_is_behind_until_it_has_caught_up():
         ids.take(each)
         behind.append(ids.behind)
     assert behind == [True, True, False, False, True, False, True]
+
+
+def test_texts_of_which_no_sentence_comes_do_not_pile_up():
+    state = ConversationState(Snapshot("s", CONFIG), 0, Sentences)
+    for number in range(3000):
+        assert state.take(Text(" ", f"blank {number}"), START)
+    assert len(state.snapshot().text_ids) <= KEPT + 64
+    assert not state.take(Text(" ", "blank 2999"), START)
+    assert not state.take(Text(" ", "blank 2800"), START)
 
 
 def test_the_ids_of_answered_texts_are_forgotten_one_day_and_those_of_others_never():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
@@ -57,6 +59,14 @@ async def test_where_too_much_waits_no_more_is_taken_and_the_engine_is_not_to_bl
     await until(lambda: driver.waiting == driver.live == 0)
 
 
+async def test_with_no_place_to_wait_those_places_are_used_that_are_free(drive):
+    driver, _ = drive(sequences=2, queue_limit=0, facts=endless())
+    tickets = [driver.submit(work("x", most=4)) for _ in range(2)]
+    with pytest.raises(EngineFailed, match="wait"):
+        driver.submit(work("x"))
+    assert await asyncio.gather(*map(read, tickets)) == [alone("x", 4, endless())] * 2
+
+
 async def test_what_cannot_be_made_says_why_and_the_engine_is_not_to_blame(drive):
     driver, _ = drive()
     with pytest.raises(EngineFailed, match="before the sentence was due") as failure:
@@ -107,6 +117,28 @@ async def test_a_process_that_is_killed_fails_what_had_begun_and_a_fresh_one_tak
     assert (driver.live, driver.waiting) == (0, 0)
 
 
+async def test_what_is_given_up_while_the_process_ends_is_no_longer_counted(drive, monkeypatch):
+    driver, machine = drive(sequences=1, facts=endless())
+    begun = driver.submit(work("x", most=400))
+    await anext(begun)
+    waiting = driver.submit(work("y", most=4))
+    process = machine.opened[0][1]
+    looked, end = threading.Event(), process.end
+
+    def ends_late() -> str:
+        looked.wait(BOUND_S)
+        return end()
+
+    monkeypatch.setattr(process, "end", ends_late)
+    machine.send(signal.SIGKILL)
+    await until(lambda: driver._writer is None)
+    begun.close()
+    waiting.close()
+    looked.set()
+    assert await read(driver.submit(work("x", most=4))) == alone("x", 4, endless())
+    assert (driver.live, driver.waiting) == (0, 0)
+
+
 async def test_a_process_that_is_killed_while_nothing_goes_on_is_replaced_before_anybody_asks(drive):
     driver, machine = drive()
     await read(driver.submit(work("x")))
@@ -121,16 +153,52 @@ async def test_a_process_that_was_killed_before_its_first_sequence_costs_none(dr
     assert await read(driver.submit(work("x"))) == alone("x")
 
 
-async def test_a_process_that_hangs_is_killed_at_the_next_look(drive):
+async def test_a_process_that_hangs_is_killed_when_it_was_silent_between_two_looks(drive):
     driver, machine = drive(facts=endless(), hung_s=0.0)
     ticket = driver.submit(work("x", most=400))
     await anext(ticket)
     machine.send(signal.SIGSTOP)
     driver.check()
+    assert psutil.Process(machine.opened[0][1].pid).status() == psutil.STATUS_STOPPED
+    driver.check()
     with pytest.raises(EngineFailed, match="broke"):
         await read(ticket)
     await until(lambda: len(machine.opened) == 2)
     assert await read(driver.submit(work("x", most=3)))
+
+
+async def test_a_process_that_was_merely_not_heard_is_not_killed(drive):
+    driver, machine = drive(facts=endless(), hung_s=0.0)
+    for _ in range(3):
+        # As after this process was suspended, or did not get to reading: everything seems long ago.
+        ticket = driver.submit(work("x", most=100))
+        await anext(ticket)
+        driver.check()
+        await read(ticket)
+    assert len(machine.opened) == 1
+
+
+async def test_a_process_that_cannot_be_killed_is_left_for_a_fresh_one(drive, monkeypatch):
+    driver, machine = drive(facts=endless(), hung_s=0.0)
+    ticket = driver.submit(work("x", most=400))
+    await anext(ticket)
+    process = machine.opened[0][1]
+
+    def waits(timeout: float | None = None) -> int:
+        assert timeout is not None
+        raise subprocess.TimeoutExpired("a process in the middle of a driver", timeout)
+
+    monkeypatch.setattr(process._process, "wait", waits)
+    monkeypatch.setattr(process._process, "kill", lambda: None)
+    machine.send(signal.SIGSTOP)
+    driver.check()
+    driver.check()
+    with pytest.raises(EngineFailed, match="broke"):
+        await read(ticket)
+    assert await read(driver.submit(work("x", most=4))) == alone("x", 4, endless())
+    monkeypatch.undo()
+    process.kill()
+    process.end()
 
 
 async def test_a_process_that_has_nothing_to_do_may_be_silent(drive):

@@ -81,11 +81,14 @@ def test_it_ends_when_it_is_let_go():
             process.connect()
 
 
-def test_how_it_was_killed_is_known():
+@pytest.mark.parametrize(
+    ("number", "name"), [(signal.SIGSEGV, "SIGSEGV"), (signal.SIGRTMIN + 6, "signal 40")]
+)
+def test_how_it_was_killed_is_known(number, name):
     with open_one() as (process, _):
-        os.kill(process.pid, signal.SIGSEGV)
+        os.kill(process.pid, number)
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert process.end() == "SIGSEGV"
+        assert process.end() == name
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -57,6 +57,7 @@ class ConversationState:
         self._wait(self._incoming.add(text.text, text.text_id, language, joined=text.joined), now)
         if text.ends:
             self.flush(now)
+        self._forget()
         return True
 
     @property
@@ -85,9 +86,7 @@ class ConversationState:
         if isinstance(answer, SentenceTranslated):
             exchange = Exchange(waiting.text, answer.translated.text)
             self._context.add(direction, exchange, waiting.complete)
-        unanswered = {text_id for text_id, _ in self._incoming.pending.pieces}
-        unanswered.update(*(each.text_ids for each in self.waiting))
-        self._ids.forget(unanswered - {""})
+        self._forget()
 
     def snapshot(self) -> Snapshot:
         """Where it is."""
@@ -103,6 +102,12 @@ class ConversationState:
             text_ids=self._ids.taken,
             last_text_id=self._ids.last,
         )
+
+    def _forget(self) -> None:
+        # After every text too: of white space alone no sentence ever comes that could be answered.
+        unanswered = {text_id for text_id, _ in self._incoming.pending.pieces}
+        unanswered.update(*(each.text_ids for each in self.waiting))
+        self._ids.forget(unanswered - {""})
 
     def _wait(self, complete: Iterable[Complete], now: datetime) -> None:
         for each in complete:

@@ -74,17 +74,21 @@ class Driver:
     Args:
         name: of the model, for logs.
         devices: where pipelines are opened, one at once. The first is open when this returns.
-        queue_limit: most sequences that may wait.
-        hung_s: a process that has work and says nothing for so long is killed.
+        places: sequences that a pipeline runs at once.
+        queue_limit: most sequences that may wait when all places are taken.
+        hung_s: a process that has work and said nothing for so long is killed when it says nothing until the next look
+            either. Once is not enough: it may be this process that stood still, or was suspended.
 
     Raises:
         NoDevice: no device works.
     """
 
-    def __init__(self, name: str, devices: Devices, *, queue_limit: int, hung_s: float = HUNG_S) -> None:
+    def __init__(
+        self, name: str, devices: Devices, *, places: int, queue_limit: int, hung_s: float = HUNG_S
+    ) -> None:
         self._name = name
         self._devices = devices
-        self._queue_limit = queue_limit
+        self._room = places + queue_limit
         self._hung_s = hung_s
         self._lock = Lock()
         # Under the lock.
@@ -96,6 +100,8 @@ class Driver:
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
         self._heard_at = 0.0
+        self._doubted_at = 0.0
+        """When a process was heard last that seemed to hang at the last look."""
         self._why = ""
         self._backoff = Backoff()
         self.error = ""
@@ -134,8 +140,8 @@ class Driver:
             raise _closed()
         if self.error:
             raise EngineFailed(self.error)
-        if (waiting := self.waiting) >= self._queue_limit:
-            raise EngineFailed(f"{waiting} sentences wait for it already", counts=False)
+        if len(self._sequences) >= self._room:
+            raise EngineFailed(f"{self.waiting} sentences wait for it already", counts=False)
         self._number += 1
         now = time.monotonic()
         due = now + (work.due - asyncio.get_running_loop().time())
@@ -151,8 +157,10 @@ class Driver:
     def check(self) -> None:
         """Sees to the process: one that hangs is killed, and where no device was left, all are tried once more."""
         if self._process is not None and (silent_s := self.silent_s) > self._hung_s:
-            log.error("a pipeline hangs", model=self._name, device=self.device, silent_s=silent_s)
-            self._process.kill()
+            if self._doubted_at == self._heard_at:
+                log.error("a pipeline hangs", model=self._name, device=self.device, silent_s=silent_s)
+                self._process.kill()
+            self._doubted_at = self._heard_at
         self._start()
 
     def close(self) -> None:
@@ -168,9 +176,11 @@ class Driver:
             self._task = asyncio.create_task(self._run(), name=f"driver {self._name}")
 
     def _cancel(self, number: int) -> None:
+        if number not in self._sequences:
+            return
         if self._writer is None:
-            self._sequences.pop(number, None)
-        elif number in self._sequences:
+            self._taken(number)
+        else:
             self._send(Cancel(number))
 
     def _send(self, order: Order) -> None:

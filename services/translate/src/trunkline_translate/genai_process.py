@@ -23,7 +23,7 @@ class NotHere(Exception):
 
 
 class Process:
-    """A process that runs a pipeline; it works when this returns. Everything here blocks.
+    """A process that runs a pipeline; it works when this returns. All but `connect` and `kill` blocks.
 
     Args:
         order: which pipeline.
@@ -47,6 +47,7 @@ class Process:
             self._open(order, open_s)
         except BaseException:
             self.kill()
+            self.end()
             raise
 
     @property
@@ -68,22 +69,28 @@ class Process:
         Returns:
             The signal that ended it, such as SIGSEGV, or its exit status.
         """
+        self._let_go()
+        try:
+            status = self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            try:
+                status = self._process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                # In the middle of a call to a driver. Nobody can do more, and it ends when that returns.
+                return "it cannot be killed"
+        return _ending(status)
+
+    def kill(self) -> None:
+        """Ends it at once, and waits for nothing: `end` does."""
+        self._let_go()
+        self._process.kill()
+
+    def _let_go(self) -> None:
         # An error says that it has ended already.
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
-        try:
-            status = self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            return self.kill()
-        return signal.Signals(-status).name if status < 0 else f"exit status {status}"
-
-    def kill(self) -> str:
-        """Ends it at once. Returns as `end` does."""
-        self._process.kill()
-        self._process.wait()
-        self._socket.close()
-        return signal.SIGKILL.name
 
     def _open(self, order: Open, open_s: float) -> None:
         self._socket.settimeout(open_s)
@@ -105,6 +112,16 @@ class Process:
                 raise RuntimeError(why)
             case _:
                 raise RuntimeError(f"its process ended ({self.end()})")
+
+
+def _ending(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        # Those for real time have no names.
+        return f"signal {-status}"
 
 
 Opens: TypeAlias = Callable[[str], Process]

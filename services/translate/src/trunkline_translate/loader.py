@@ -65,7 +65,7 @@ class TranslatorLoader:
         facts = checked(version, check.run, self._verdicts)
         devices = Devices(version.name, self._devices, self._opens(version.directory, facts))
         try:
-            driver = Driver(version.name, devices, queue_limit=self._queue_limit)
+            driver = Driver(version.name, devices, places=self._sequences, queue_limit=self._queue_limit)
         except NoDevice as error:
             raise Unavailable(
                 "DEVICE_LOST", f"{version.name}: {error}", metadata={"model": version.name}
