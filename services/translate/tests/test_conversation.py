@@ -158,6 +158,40 @@ async def test_silence_ends_a_sentence_and_text_puts_it_off():
                 break
 
 
+async def test_a_client_that_has_to_wait_is_not_silent():
+    here = Here()
+    going = asyncio.Event()
+
+    async def before(task: Task) -> None:
+        await going.wait()
+
+    here.translator.before = before
+    async with here.start() as conversation, asyncio.timeout(BOUND_S):
+        await conversation.piece("Yes. " * 12 + "Good mor", "1")
+        await until(lambda: bool(here.translator.tasks) and here.time.asleep > 0)
+        feeding = asyncio.create_task(fed(conversation, [Piece("ning", "2")]))
+        for _ in range(3):
+            for _ in range(50):
+                await turn()
+            here.time.advance(1.6)
+        assert here.time.asleep <= 2 and not feeding.done()
+        going.set()
+        assert sources([each async for each in conversation.events()]) == ["Yes."] * 12 + ["Good morning"]
+        await feeding
+
+
+async def test_a_client_that_sends_again_what_was_taken_is_not_silent():
+    here = Here()
+    async with here.start() as conversation, asyncio.timeout(BOUND_S):
+        for _ in range(3):
+            await conversation.piece("Good mor", "1")
+            for _ in range(50):
+                await turn()
+            here.time.advance(1.0)
+        said = await said_by(conversation, [Piece("ning", "2")])
+    assert sources(said) == ["Good morning"]
+
+
 async def test_a_flush_a_segment_and_another_language_end_a_sentence():
     here = Here()
     steps = [

@@ -234,12 +234,15 @@ class Conversation:
         clock, state = self._parts.clock, self._state
         match item:
             case Text():
-                if state.take(item, clock.now()):
-                    self._pause_at = clock.monotonic() + state.config.pause_s
+                state.take(item, clock.now())
+                self._pause_at = clock.monotonic() + state.config.pause_s
             case Options() if not state.asked_before:
                 state.change(item, clock.now())
             case Flush() if not state.asked_before:
                 state.flush(clock.now())
+            case Pause() if self._inbox.held_up:
+                # It would say something if it were let.
+                self._pause_at = clock.monotonic() + state.config.pause_s
             case Pause() if clock.monotonic() >= self._pause_at:
                 state.flush(clock.now())
             case End():

@@ -56,13 +56,23 @@ class Inbox:
         self._room = room
         self._items: list[Item] = []
         self._closed = False
+        self._putting = 0
         self._changed = asyncio.Event()
 
     async def put(self, item: Item) -> None:
         """Appends an item; waits first while there is no room. Does nothing once it is closed."""
-        while not self._closed and (len(self._items) >= MOST or not self._room()):
-            await self._change()
+        self._putting += 1
+        try:
+            while not self._closed and (len(self._items) >= MOST or not self._room()):
+                await self._change()
+        finally:
+            self._putting -= 1
         self.push(item)
+
+    @property
+    def held_up(self) -> bool:
+        """True while somebody waits to append an item."""
+        return self._putting > 0
 
     def push(self, item: Item) -> None:
         """Appends an item, whether there is room or not. Does nothing once it is closed."""
