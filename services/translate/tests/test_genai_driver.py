@@ -157,9 +157,11 @@ async def test_a_process_that_hangs_is_killed_when_it_was_silent_between_two_loo
     driver, machine = drive(facts=endless(), hung_s=0.0)
     ticket = driver.submit(work("x", most=400))
     await anext(ticket)
+    process = psutil.Process(machine.opened[0][1].pid)
     machine.send(signal.SIGSTOP)
+    await until(lambda: process.status() == psutil.STATUS_STOPPED)
     driver.check()
-    assert psutil.Process(machine.opened[0][1].pid).status() == psutil.STATUS_STOPPED
+    assert process.status() == psutil.STATUS_STOPPED
     driver.check()
     with pytest.raises(EngineFailed, match="broke"):
         await read(ticket)
