@@ -99,6 +99,35 @@ async def test_after_a_break_at_any_event_every_sentence_is_answered_once_with_t
         check(client, expected)
 
 
+async def test_options_before_the_first_text_are_not_taken_for_new_ones(store):
+    steps = (FORMAL, Piece("One. Two", "1"), CONFIG.options, Piece("Three. Fo", "2"), Piece("ur", "3"))
+    expected = await undisturbed(store, steps)
+    here, there = Here(store), Here(store)
+    async with here.start() as conversation, asyncio.timeout(BOUND_S):
+        await fed(conversation, steps[:4], finish=False)
+        said = [await anext(conversation.events())]
+        while len(answers(said)) < 3:
+            said.append(await anext(conversation.events()))
+    async with there.conversations.resume(
+        said[0].event.resume_token, last_sequence=said[-1].sequence
+    ) as conversation:
+        said += await said_by(conversation, steps)
+    assert texts(said) == texts(expected)
+
+
+async def test_options_that_come_first_on_a_stream_are_for_what_comes_after_them(store):
+    here = Here(store)
+    async with here.start() as conversation:
+        said = await said_by(conversation, [Piece("One", "1")])
+    async with here.conversations.resume(said[0].event.resume_token, last_sequence=99) as conversation:
+        said = await said_by(conversation, [Options("de"), FORMAL, Piece("Two", "2")])
+    assert [(task.text, task.options) for task in here.translator.tasks] == [
+        ("One", CONFIG.options),
+        ("Two", FORMAL),
+    ]
+    assert sources(said) == ["Two"]
+
+
 words = st.sampled_from(
     ["Yes. ", "the cat", " sat", ". ", "? ", "No", "\n\n", " 3.5 ", "Dr. Who ", "good。", "早"]
 )

@@ -43,6 +43,9 @@ class ConversationState:
         )
         self._context = Context(snapshot.remembered)
         self._ids = TextIds(snapshot.text_ids, snapshot.last_text_id)
+        self._placed = not snapshot.text_ids
+        """False where the first text that comes tells whether what was asked for before it is new."""
+        self._unplaced: Options | None = None
 
     @property
     def text_waits(self) -> bool:
@@ -51,8 +54,11 @@ class ConversationState:
 
     def take(self, text: Text, now: datetime) -> bool:
         """Takes text. False for one that was taken before."""
+        unplaced, self._unplaced, self._placed = self._unplaced, None, True
         if not self._ids.take(text.text_id):
             return False
+        if unplaced is not None:
+            self.change(unplaced, now)
         language = self.config.options.source if text.language is None else text.language
         self._wait(self._incoming.add(text.text, text.text_id, language, joined=text.joined), now)
         if text.ends:
@@ -71,7 +77,9 @@ class ConversationState:
 
     def change(self, options: Options, now: datetime) -> None:
         """How to translate what comes."""
-        if options != self.config.options:
+        if not self._placed:
+            self._unplaced = options
+        elif options != self.config.options:
             self.flush(now)
             self.config = replace(self.config, options=options)
 

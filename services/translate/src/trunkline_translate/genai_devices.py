@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -12,7 +13,9 @@ from trunkline_translate.genai_process import NotHere, Opens, Process
 log = structlog.get_logger("trunkline.translate")
 
 _FAILURES: Final = 2
-"""So many broken pipelines, and the device is no longer trusted while another is left."""
+"""So many broken pipelines, and the device is trusted less than those that broke fewer."""
+TRUST_S: Final = 3600.0
+"""After so long a broken pipeline says nothing about its device any more."""
 
 
 class NoDevice(Exception):
@@ -26,14 +29,23 @@ class Devices:
         name: of the model, for logs.
         names: of the devices.
         opens: a pipeline on one of them.
+        clock: in seconds.
     """
 
-    def __init__(self, name: str, names: Sequence[str], opens: Opens) -> None:
+    def __init__(
+        self,
+        name: str,
+        names: Sequence[str],
+        opens: Opens,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._name = name
         self._names = tuple(names)
         self._opens = opens
         self._errors: dict[str, str] = {}
-        self._failures = dict.fromkeys(self._names, 0)
+        self._now = clock
+        self._broke_at: dict[str, list[float]] = {name: [] for name in self._names}
         self.using = ""
         """The device of the last pipeline that could be opened."""
 
@@ -44,7 +56,7 @@ class Devices:
             NoDevice: none does. The next call tries those that once worked.
         """
         errors = dict(self._errors)
-        for name in self._names:
+        for name in sorted(self._names, key=self._failures):
             if name in errors:
                 continue
             try:
@@ -65,8 +77,14 @@ class Devices:
 
     def broke(self) -> None:
         """The pipeline on the device in use is broken."""
-        self._failures[self.using] += 1
-        others = [name for name in self._names if name not in self._errors and name != self.using]
-        if self._failures[self.using] >= _FAILURES and others:
-            self._errors[self.using] = "it failed again and again"
-            log.error("device taken out", model=self._name, device=self.using)
+        self._broke_at[self.using].append(self._now())
+        if failures := self._failures(self.using):
+            log.error(
+                "a device fails again and again", model=self._name, device=self.using, failures=failures
+            )
+
+    def _failures(self, name: str) -> int:
+        """How often a device failed lately; 0 while that may be chance."""
+        since = self._now() - TRUST_S
+        lately = self._broke_at[name] = [at for at in self._broke_at[name] if at > since]
+        return len(lately) if len(lately) >= _FAILURES else 0
