@@ -21,7 +21,7 @@ class Opener:
     def __call__(self, device: str) -> Process:
         if device in self.out_of_order:
             raise RuntimeError("out of order")
-        return cast(Process, device)
+        return cast("Process", device)
 
     def breaks(self) -> None:
         self.devices.open()
