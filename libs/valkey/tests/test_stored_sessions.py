@@ -157,6 +157,26 @@ async def test_a_store_that_is_gone_is_down_and_serves_again_when_it_is_back(own
         assert (await store.claim(token)).epoch == 2
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [("maxmemory", "1"), ("min-replicas-to-write", "1"), ("replicaof", "127.0.0.1 1")],
+    ids=["no memory", "no replica", "a replica itself"],
+)
+async def test_a_store_that_cannot_be_written_is_down(own, token, setting):
+    """As after a failover, or where its own settings want more than there is."""
+    async with sessions(own.url) as store, Redis.from_url(own.url) as redis:
+        await store.save(token, 1, STATE, [])
+        name, value = setting
+        if name == "replicaof":
+            await redis.replicaof(*value.split())
+        else:
+            await redis.config_set(name, value)
+        with pytest.raises(StoreDown):
+            await store.save(token, 1, STATE, [Event(1)])
+        with pytest.raises(StoreDown):
+            await store.claim(token)
+
+
 async def test_a_cancelled_writer_leaves_no_reply_for_the_next_and_nothing_behind(store, token):
     before = asyncio.all_tasks()
     for turns in range(40):

@@ -35,6 +35,8 @@ _NO_ANSWER = (
     redis_errors.ReadOnlyError,
     redis_errors.TryAgainError,
 )
+_NOT_NOW = ("NOREPLICAS ", "MISCONF ", "BUSY ")
+"""The same, where redis-py has no class for it: too few replicas, a disk that is full, a script that does not end."""
 _DEADLINE_SHARE = 0.8
 """Of what is left of a call: the rest is for answering without the store."""
 _FLOOR_S = 0.1
@@ -172,15 +174,15 @@ class Store:
     async def _run(self, arguments: Sequence[str | bytes | int], timeout_s: float, permit: int) -> Any:
         try:
             reply = await self._exchange(arguments, timeout_s)
-        except _NO_ANSWER as error:
+        except (*_NO_ANSWER, ResponseError) as error:
+            if isinstance(error, ResponseError) and not _cannot_now(error):
+                self._breaker.succeeded(permit, time.monotonic())
+                raise
             if isinstance(error, TimeoutError) and timeout_s < _FLOOR_S:
                 self._breaker.returned(permit)
             else:
                 self._breaker.failed(permit, time.monotonic())
             raise StoreDown(self._what, timedelta(seconds=_BREAKER.breaker_open_s)) from error
-        except ResponseError:
-            self._breaker.succeeded(permit, time.monotonic())
-            raise
         except BaseException:
             self._breaker.returned(permit)
             raise
@@ -211,3 +213,7 @@ class Store:
                 if not clean:
                     await connection.disconnect(nowait=True)
                 await self._pool.release(connection)
+
+
+def _cannot_now(error: ResponseError) -> bool:
+    return isinstance(error, _NO_ANSWER) or str(error).startswith(_NOT_NOW)
