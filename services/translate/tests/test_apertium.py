@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shlex
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -262,6 +264,43 @@ async def test_too_many_that_wait_and_those_whose_time_is_over_do_not_count_agai
         with pytest.raises(EngineFailed) as late:
             await waits
         assert not late.value.counts
+
+
+async def test_who_waits_no_longer_takes_no_place(tmp_path: Path) -> None:
+    write(tmp_path, "eng-spa", "waits for x")
+    async with engine_of(tmp_path, queue=2) as engine:
+        busy = asyncio.create_task(said(engine, "x"))
+        await until((tmp_path / "waiting").exists)
+        jobs = engine._pairs[EN_ES]._jobs
+        gone = [asyncio.create_task(said(engine, "nobody wants it")) for _ in range(2)]
+        await until(lambda: jobs.qsize() == 2)
+        for each in gone:
+            each.cancel()
+        await asyncio.gather(*gone, return_exceptions=True)
+        waits = [asyncio.create_task(said(engine, text)) for text in ("a", "b")]
+        await until(lambda: sum(not job.answer.done() for job in jobs._queue) == 2)
+        with pytest.raises(EngineFailed, match="2 sentences wait"):
+            await said(engine, "one more")
+        (tmp_path / "go").write_bytes(b"")
+        assert await asyncio.gather(busy, *waits) == ["x", "a", "b"]
+
+
+async def test_a_machine_without_descriptors_fails_the_sentence_and_the_next_one_is_translated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    write(tmp_path, "eng-spa", "upper")
+    async with engine_of(tmp_path, idle_s=0.01) as engine:
+        await until(lambda: not engine.groups())
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "socketpair", without)
+            with pytest.raises(EngineFailed, match="cannot be started: OSError"):
+                async with asyncio.timeout(20):
+                    await said(engine, "hello")
+        async with asyncio.timeout(20):
+            assert await said(engine, "hello") == "HELLO"
 
 
 async def test_a_pair_with_nothing_to_do_ends_its_programs_and_starts_them_when_it_has(

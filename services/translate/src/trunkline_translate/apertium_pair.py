@@ -79,13 +79,23 @@ class Pair:
         """
         if self._closed:
             raise EngineFailed("it is being closed", counts=False)
-        if self._jobs.qsize() >= max(1, self._queue):
+        most = max(1, self._queue)
+        if self._jobs.qsize() >= most:
+            self._drop_unwanted()
+        if self._jobs.qsize() >= most:
             raise EngineFailed(f"{self._queue} sentences wait already", counts=False)
         if self._task is None:
             self._task = asyncio.create_task(self._work(), name=f"apertium {self.mode.name}")
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         await self._jobs.put(_Job(priority.value, due, next(self._numbers), text, answer))
         return await answer
+
+    def _drop_unwanted(self) -> None:
+        """Takes out those that nobody waits for any more."""
+        jobs = [self._jobs.get_nowait() for _ in range(self._jobs.qsize())]
+        for job in jobs:
+            if not job.answer.done():
+                self._jobs.put_nowait(job)
 
     async def _work(self) -> None:
         job: _Job | None = None

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import IO, Final, Self
 
 from trunkline_translate.apertium_modes import Mode
@@ -49,16 +49,19 @@ class Pipeline:
         Raises:
             Gone: a program is not there, or the machine has no process more.
         """
-        (our_input, their_input), (our_output, their_output) = socket.socketpair(), socket.socketpair()
-        with their_input, their_output:
-            _, input_ = await asyncio.open_connection(sock=our_input)
-            output, held = await asyncio.open_connection(sock=our_output, limit=_ANSWER_BYTES)
+        with ExitStack() as stack:
             try:
+                (our_input, their_input), (our_output, their_output) = _pair(stack), _pair(stack)
+                _, input_ = await asyncio.open_connection(sock=our_input)
+                stack.callback(input_.close)
+                output, held = await asyncio.open_connection(sock=our_output, limit=_ANSWER_BYTES)
+                stack.callback(held.close)
                 processes = _start(mode, their_input.fileno(), their_output.fileno())
             except OSError as error:
-                input_.close()
-                held.close()
                 raise Gone(f"its programs cannot be started: {type(error).__name__}") from error
+            stack.pop_all()
+            their_input.close()
+            their_output.close()
         return cls(processes, input_, output, held)
 
     @property
@@ -98,6 +101,11 @@ class Pipeline:
             with suppress(OSError):
                 await end.wait_closed()
         await asyncio.to_thread(_reap, self._processes)
+
+
+def _pair(stack: ExitStack) -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair()
+    return stack.enter_context(ours), stack.enter_context(theirs)
 
 
 def _start(mode: Mode, input_: int, output: int) -> list[subprocess.Popen[bytes]]:
