@@ -62,6 +62,7 @@ SNAPSHOT = Snapshot(
     language="en",
     text_ids=("3", "4", "5"),
     last_text_id="5",
+    answered=(4, 6),
 )
 ANSWERS = [
     Said(
@@ -165,7 +166,10 @@ async def test_a_conversation_goes_on_without_its_store_and_can_be_resumed_once_
         unkept = [SESSION_NOT_KEPT in each.translated.degradations for each in answers(said)]
         assert True in unkept and unkept[0] is False and unkept[-1] is False
         here.translator.before = None
-        async with here.conversations.resume(said[0].event.resume_token, last_sequence=1) as conversation:
+        first = next(each for each in said if answers([each]))
+        async with here.conversations.resume(
+            said[0].event.resume_token, last_sequence=first.sequence
+        ) as conversation:
             again = await said_by(conversation, [])
         # The store came back empty: what it had kept before it went is lost with it.
         assert texts(again) == texts(said)[1:]
@@ -180,6 +184,51 @@ async def test_a_conversation_that_went_on_without_its_store_is_not_resumed_from
         async with here.conversations.resume(said[0].event.resume_token, last_sequence=last + LAPSE):
             pass
     assert caught.value.reason == "SESSION_UNKNOWN"
+
+
+@pytest.mark.parametrize("missing", [0, 1, KEPT - 1, KEPT, KEPT + 1, KEPT + 20])
+async def test_a_client_that_lacks_more_answers_than_are_kept_is_not_left_without_them(store, missing):
+    here = Here(store)
+    async with here.start() as conversation:
+        said = await said_by(conversation, [Piece("Yes. " * (KEPT + 20), "1")])
+    had = lacking(said, missing)
+    resume = here.conversations.resume(said[0].event.resume_token, last_sequence=had[-1].sequence)
+    if missing > KEPT:
+        with pytest.raises(NotFound):
+            async with resume:
+                pass
+    else:
+        async with resume as conversation:
+            assert texts(had) + texts(await said_by(conversation, [])) == texts(said)
+
+
+async def test_answers_that_were_lost_with_the_store_are_missed(own):
+    """It came back empty: what was written after that is there, and what was answered before that is not."""
+    async with RedisConversations(own.url, timeout_s=BOUND_S) as store, Redis.from_url(own.url) as redis:
+        here = Here(store)
+        async with here.start() as conversation, asyncio.timeout(BOUND_S):
+            events = conversation.events()
+            said = [await anext(events)]
+            for number in range(2):
+                await conversation.segment(f"Yes {number}.", str(number), end_of_utterance=True)
+                while len(answers(said)) <= number:
+                    said.append(await anext(events))
+                if not number:
+                    await redis.flushall()
+        token = said[0].event.resume_token
+        with pytest.raises(NotFound):
+            async with here.conversations.resume(token, last_sequence=said[0].sequence):
+                pass
+        async with here.conversations.resume(
+            token, last_sequence=lacking(said, 1)[-1].sequence
+        ) as conversation:
+            assert texts(await said_by(conversation, [])) == texts(said)[1:]
+
+
+def lacking(said: Sequence[Said], answers_missing: int) -> Sequence[Said]:
+    """What a client has that lacks the last answers."""
+    places = [place for place, each in enumerate(said) if answers([each])]
+    return said[: places[-answers_missing]] if answers_missing else said
 
 
 class Counting:

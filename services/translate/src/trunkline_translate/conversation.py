@@ -344,11 +344,13 @@ class Conversation:
             self._state.answer(answer, direction)
             self._inbox.look()
             self._state.sequence += 1
+            self._state.answered.append(self._state.sequence)
             said = Said(self._state.sequence, answer, waiting.text_ids)
             await self._keep(said)
             if not self._kept and self._keeper.token:
                 said = replace(said, sequence=self._state.sequence, event=_not_kept(answer))
                 self._keeper.revise(said)
+                self._state.answered[-1] = said.sequence
             await self._said.put(said)
             await self._tell_kept()
 

@@ -13,7 +13,7 @@ from trunkline_translate.engine import Exchange
 from trunkline_translate.inbox import Text
 from trunkline_translate.incoming import Complete, Incoming, Splits
 from trunkline_translate.language import Direction
-from trunkline_translate.snapshot import Snapshot, Waiting
+from trunkline_translate.snapshot import KEPT, Snapshot, Waiting
 from trunkline_translate.text_ids import TextIds
 from trunkline_translate.translation import Options
 
@@ -34,6 +34,8 @@ class ConversationState:
         """Of the last event."""
         self.waiting = deque(snapshot.waiting)
         """Sentences that are to be translated."""
+        self.answered = deque(snapshot.answered, KEPT + 1)
+        """Sequence numbers of the last answers."""
         self.next_sentence = snapshot.next_sentence
         self.language = snapshot.language
         """Of the last sentence; empty where none was known."""
@@ -109,6 +111,7 @@ class ConversationState:
             language=self.language,
             text_ids=self._ids.taken,
             last_text_id=self._ids.last,
+            answered=tuple(self.answered),
         )
 
     def _forget(self) -> None:

@@ -86,7 +86,8 @@ class Conversations:
             priority: of its sentences.
 
         Raises:
-            NotFound: SESSION_UNKNOWN, no such conversation, or its time is over.
+            NotFound: SESSION_UNKNOWN, no such conversation, its time is over, or the client lacks answers that are not
+                kept any more.
             Unavailable: STORE_UNREACHABLE.
             Overloaded: as `start`.
         """
@@ -99,6 +100,10 @@ class Conversations:
                 raise down.unavailable() from None
             if last_sequence - kept.snapshot.sequence >= LAPSE:
                 # Said while the store was down. Going on from before it would say it again, as if it were new.
+                raise unknown()
+            there = {said.sequence for said in kept.finals}
+            if any(each > last_sequence and each not in there for each in kept.snapshot.answered):
+                # Lost with the store, or too many: going on without it would leave the client without an answer.
                 raise unknown()
             resumed = Resumed(last_sequence, kept.epoch, _once(kept.finals))
             keeper = self._keeper(token, kept.epoch)

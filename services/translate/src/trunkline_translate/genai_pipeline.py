@@ -17,6 +17,8 @@ from trunkline_translate.genai_messages import State
 
 _STEP_TOKENS: Final = 512
 """Most tokens of one step. A long prompt takes several, between which other sequences go on."""
+_TOKENIZER: Final = {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
+"""Its graphs take microseconds. With more threads they are over before the others wake up, and those spin for longer."""
 _UNKNOWN: Final = "\ufffd"
 """What bytes decode to that are no character, such as the first ones of one that is not complete."""
 
@@ -96,15 +98,20 @@ class GenaiPipeline:
         if device.partition(".")[0] not in _devices():
             raise NoSuchDevice("this machine has none that OpenVINO knows")
         options: dict[str, Any] = {}
-        if device == "CPU" and threads:
-            options["INFERENCE_NUM_THREADS"] = threads
+        if device == "CPU":
+            # Processes on one machine would all be bound to the same first cores.
+            options["ENABLE_CPU_PINNING"] = False
+            if threads:
+                options["INFERENCE_NUM_THREADS"] = threads
         scheduler = openvino_genai.SchedulerConfig()
         scheduler.max_num_seqs = sequences
         scheduler.max_num_batched_tokens = _STEP_TOKENS
         scheduler.dynamic_split_fuse = True
         scheduler.enable_prefix_caching = False
         scheduler.num_kv_blocks = kv_blocks(facts, sequences, cache_mb)
-        self._pipeline: Any = openvino_genai.ContinuousBatchingPipeline(directory, scheduler, device, options)
+        self._pipeline: Any = openvino_genai.ContinuousBatchingPipeline(
+            directory, scheduler, device, options, _TOKENIZER
+        )
         self._tokenizer: Any = self._pipeline.get_tokenizer()
         self._ends = frozenset(facts.ends)
         self._requests = 0

@@ -63,6 +63,8 @@ class Snapshot:
     """Of the last sentence."""
     text_ids: tuple[str, ...] = ()
     last_text_id: str = ""
+    answered: tuple[int, ...] = ()
+    """Sequence numbers of the last answers, one more than are kept: a client that lacks one that is not kept is told."""
 
 
 ConversationStore: TypeAlias = SessionStore[Snapshot, Said]
