@@ -98,6 +98,11 @@ SOFT = [
         "length",
     ),
     ("en-es", "Thank you, hotel.", "Thank you, hotel.", "echo"),
+    ("es-en", "No puedo ayudarte con eso.", "I can't help with that.", "preamble"),
+    ("es-en", "No puedo traducir esto.", "I can't translate this.", "preamble"),
+    ("es-en", "El texto se traduce al inglés.", "The text translates to English.", "preamble"),
+    ("en-es", "Ha ha ha ha ha!", "¡Ja ja ja ja ja ja ja!", "repetition"),
+    ("en-es", "Noooo!", "¡Nooooooo!", "repetition"),
 ]
 RIGHT = [
     ("en-es", "OK", "OK"),
@@ -127,6 +132,8 @@ RIGHT = [
     ("en-de", '"Say no."', "„Sag nein.“"),
     ("en-de", '"Yes", she said, "it is."', '"Ja", sagte sie, "das ist es."'),
     ("en-es", "Ha ha ha ha ha ha ha ha!", "¡Ja ja ja ja ja ja ja ja!"),
+    ("en-es", "No, no, no, no.", "No, no, no, no."),
+    ("es-en", "Ja, ja, ja, ja.", "Ja, ja, ja, ja."),
     ("en-es", "See <|this|> token.", "Mira el token <|this|>."),
     ("en-de", "Sure.", "Klar."),
     ("en-fr", "Yes.", "Oui, bien sûr."),

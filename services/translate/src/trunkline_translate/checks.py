@@ -11,7 +11,7 @@ from functools import lru_cache
 from trunkline_translate.detect import Detector
 from trunkline_translate.language import Direction
 from trunkline_translate.marks import CJK
-from trunkline_translate.preambles import begins_with_preamble
+from trunkline_translate.preambles import begins_with_preamble, speaks_of_it
 
 _IN_LATIN = "af ast ca cs cy da de en es et eu fi fr ga gl hr hu id is it lt lv ms nb nl nn no oc pl pt ro sk sl sq sv tr vi"
 _SCRIPTS = {
@@ -43,6 +43,8 @@ _IDEOGRAPH = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 _CONTROL = re.compile(r"<\|[^|>\s]{1,40}\|>|</?s>|\[/?INST\]|```")
 _PERIOD, _TIMES = 60, 6
 """A model that goes in circles says the same so many times at the end, so many characters at most."""
+_SOME_TIMES = 3
+"""Somebody who says the same so many times, such as laughter, may be translated with more of it."""
 _QUOTES = ('""', "“”", "„“", "«»", "»«", "「」", "『』", "''", "‘’", "``")
 _ANY_QUOTE = frozenset("".join(_QUOTES))
 _TELLING = 15
@@ -105,9 +107,9 @@ class Checks:
             return echo
         if self._is_other_language(source, answer, direction.target):
             return Finding("language", hard=True)
-        if begins_with_preamble(answer) and not begins_with_preamble(source):
+        if _has_preamble(source, answer) and not speaks_of_it(source):
             return Finding("preamble", hard=True)
-        if _goes_in_circles(answer) and not _goes_in_circles(source):
+        if _is_in_circles(source, answer) and not _goes_in_circles(source.casefold(), _SOME_TIMES):
             return Finding("repetition", hard=True)
         return None
 
@@ -142,6 +144,10 @@ class Checks:
 
 
 def _soft(source: str, answer: str, direction: Direction, *, finished: bool) -> Finding | None:
+    if _has_preamble(source, answer):
+        return Finding("preamble", hard=False)
+    if _is_in_circles(source, answer):
+        return Finding("repetition", hard=False)
     stripped, original = answer.strip(), source.strip() or " "
     if _is_quoted(stripped) and not (original[0] in _ANY_QUOTE or original[-1] in _ANY_QUOTE):
         return Finding("quotes", hard=False)
@@ -150,11 +156,19 @@ def _soft(source: str, answer: str, direction: Direction, *, finished: bool) -> 
     return None
 
 
-def _goes_in_circles(text: str) -> bool:
+def _has_preamble(source: str, answer: str) -> bool:
+    return begins_with_preamble(answer) and not begins_with_preamble(source)
+
+
+def _is_in_circles(source: str, answer: str) -> bool:
+    return _goes_in_circles(answer) and not _goes_in_circles(source)
+
+
+def _goes_in_circles(text: str, times: int = _TIMES) -> bool:
     end = text.rstrip(" \n.,!?…。！？、，")
-    for period in range(1, min(_PERIOD, len(end) // _TIMES) + 1):
+    for period in range(1, min(_PERIOD, len(end) // times) + 1):
         turn = end[-period:]
-        if end.endswith(turn * _TIMES) and any(character.isalpha() for character in turn):
+        if end.endswith(turn * times) and any(character.isalpha() for character in turn):
             return True
     return False
 
@@ -205,7 +219,8 @@ def _is_echo(source: str, answer: str) -> bool | None:
     when it is not: names and numbers are the same everywhere.
     """
     said, heard = _plain(source), _plain(answer)
-    words = _WORD.findall(source)
+    # Each once, as it is said last: `No, no, no, no` tells no more than `no`.
+    words = {word.casefold(): word for word in _WORD.findall(source)}.values()
     translatable = sum(word[0].islower() for word in words)
     ideographs = sum(_script(letter) in _SCRIPTS["ja"] for letter in source if letter.isalpha())
     surely = (len(words) > 3 and translatable > 1) or ideographs > 4

@@ -47,8 +47,17 @@ _NOTE = re.compile(
     r"[\s*_]*[:：]",
     re.IGNORECASE,
 )
+_SPEAKS = re.compile(
+    r"translat|traduc|tradui|übersetz|[译譯訳]|\b(?:help|assist|ayud|hilf|helf|geholfen|aide)|[帮幫助]|手伝",
+    re.IGNORECASE,
+)
 
 
 def begins_with_preamble(text: str) -> bool:
     """Whether a text speaks of a translation in front of it, refuses one, or explains one behind it."""
     return bool(_PREAMBLE.match(text) or _NOTE.search(text))
+
+
+def speaks_of_it(text: str) -> bool:
+    """Whether a text is about translating or helping itself, so that its translation may look like a preamble."""
+    return bool(_SPEAKS.search(text))
