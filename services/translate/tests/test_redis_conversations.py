@@ -6,12 +6,14 @@ import asyncio
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from conversation_script import (
     BOUND_S,
+    CONFIG,
     SCRIPT,
     Client,
     Flush,
@@ -20,12 +22,15 @@ from conversation_script import (
     Segment,
     Step,
     answers,
+    fed,
     said_by,
     texts,
     turn,
+    until,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from redis.asyncio import Redis
 
 from trunkline_hop.errors import NotFound
@@ -57,7 +62,8 @@ SNAPSHOT = Snapshot(
     sequence=7,
     next_sentence=4,
     pending=Pending("Wie ge", "de", (("", 4), ("5", 2))),
-    waiting=(Waiting(3, "Ja.", "", ("3", "4"), OPTIONS, NOW),),
+    waiting=(Waiting(3, "Ja.", "", ("3", "4"), 1, NOW),),
+    asked=((1, OPTIONS), (2, Options("es"))),
     remembered=(Remembered(Direction("en", "de"), Exchange("one", "eins"), NOW),),
     language="en",
     text_ids=("3", "4", "5"),
@@ -184,6 +190,27 @@ async def test_a_conversation_that_went_on_without_its_store_is_not_resumed_from
         async with here.conversations.resume(said[0].event.resume_token, last_sequence=last + LAPSE):
             pass
     assert caught.value.reason == "SESSION_UNKNOWN"
+
+
+async def test_options_are_kept_once_however_many_sentences_wait(store):
+    here = Here(store)
+    terms = tuple((f"{number} {'a' * 90}", "b" * 90) for number in range(100))
+    asked = (replace(CONFIG.options, glossary=terms), replace(CONFIG.options, keep=("c",)))
+
+    async def forever(task: Task) -> None:
+        await asyncio.Event().wait()
+
+    here.translator.before = forever
+    async with here.start(replace(CONFIG, options=asked[0])) as conversation, asyncio.timeout(BOUND_S):
+        said = [await anext(conversation.events())]
+        await fed(conversation, [Piece("Yes. " * 100, "1"), asked[1], Piece("No. " * 10, "2")], finish=False)
+        await until(lambda: bool(here.translator.tasks))
+        while conversation._inbox._items or conversation._turn.locked():
+            await turn()
+    kept = await store.claim(said[0].event.resume_token)
+    options = dict(kept.snapshot.asked)
+    assert [options[each.asked] for each in kept.snapshot.waiting] == [asked[0]] * 100 + [asked[1]] * 9
+    assert len(TypeAdapter(Snapshot).dump_json(kept.snapshot)) < 100_000
 
 
 @pytest.mark.parametrize("missing", [0, 1, KEPT - 1, KEPT, KEPT + 1, KEPT + 20])

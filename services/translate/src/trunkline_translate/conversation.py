@@ -287,10 +287,11 @@ class Conversation:
 
     async def _translate(self, waiting: Waiting) -> None:
         source = waiting.language or self._detected(waiting.text)
-        direction = Direction(source, waiting.options.target)
+        options = self._state.options(waiting)
+        direction = Direction(source, options.target)
         task = Task(
             waiting.text,
-            waiting.options,
+            options,
             source,
             self._state.context(direction, waiting),
             self._priority,

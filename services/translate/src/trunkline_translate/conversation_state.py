@@ -39,6 +39,8 @@ class ConversationState:
         self.next_sentence = snapshot.next_sentence
         self.language = snapshot.language
         """Of the last sentence; empty where none was known."""
+        self._asked = dict(snapshot.asked) or {0: snapshot.config.options}
+        self._asking = max(self._asked)
         self._session_id = snapshot.session_id
         self._incoming = Incoming(
             lambda language: sentences(language, snapshot.config.longest), snapshot.pending
@@ -84,6 +86,13 @@ class ConversationState:
         elif options != self.config.options:
             self.flush(now)
             self.config = replace(self.config, options=options)
+            self._asking += 1
+            self._asked[self._asking] = options
+            self._forget_options()
+
+    def options(self, waiting: Waiting) -> Options:
+        """How a sentence that waits is to be translated."""
+        return self._asked[waiting.asked]
 
     def context(self, direction: Direction, waiting: Waiting) -> tuple[Exchange, ...]:
         """Of a sentence that waits, the oldest first."""
@@ -97,6 +106,7 @@ class ConversationState:
             exchange = Exchange(waiting.text, answer.translated.text)
             self._context.add(direction, exchange, waiting.complete)
         self._forget()
+        self._forget_options()
 
     def snapshot(self) -> Snapshot:
         """Where it is."""
@@ -107,6 +117,7 @@ class ConversationState:
             next_sentence=self.next_sentence,
             pending=self._incoming.pending,
             waiting=tuple(self.waiting),
+            asked=tuple(self._asked.items()),
             remembered=self._context.remembered,
             language=self.language,
             text_ids=self._ids.taken,
@@ -120,10 +131,12 @@ class ConversationState:
         unanswered.update(*(each.text_ids for each in self.waiting))
         self._ids.forget(unanswered - {""})
 
+    def _forget_options(self) -> None:
+        wanted = {self._asking, *(each.asked for each in self.waiting)}
+        self._asked = {number: options for number, options in self._asked.items() if number in wanted}
+
     def _wait(self, complete: Iterable[Complete], now: datetime) -> None:
         for each in complete:
-            waiting = Waiting(
-                self.next_sentence, each.text, each.language, each.text_ids, self.config.options, now
-            )
+            waiting = Waiting(self.next_sentence, each.text, each.language, each.text_ids, self._asking, now)
             self.waiting.append(waiting)
             self.next_sentence += 1

@@ -40,7 +40,8 @@ class Waiting:
     language: str
     """As the client says it; empty where it does not."""
     text_ids: tuple[str, ...]
-    options: Options
+    asked: int
+    """How it is to be translated: number of it in the snapshot."""
     complete: datetime
     """When it was complete."""
 
@@ -58,6 +59,8 @@ class Snapshot:
     pending: Pending = field(default_factory=Pending)
     waiting: tuple[Waiting, ...] = ()
     """In their order."""
+    asked: tuple[tuple[int, Options], ...] = ()
+    """How sentences that wait, or will, are to be translated, by number: each once, for it may be a long glossary."""
     remembered: tuple[Remembered, ...] = ()
     language: str = ""
     """Of the last sentence."""
