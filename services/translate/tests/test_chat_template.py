@@ -123,3 +123,26 @@ def test_control_tokens_are_the_special_ones_and_those_that_look_like_it(tmp_pat
         json.dumps({"added_tokens": [{"content": "[X]", "special": True}]})
     )
     assert special_tokens(tmp_path) == {"</s>", "<|0|>", "[X]"}
+
+
+@pytest.mark.parametrize("templates", [["text"], [{"name": "default"}], {"default": "text"}])
+def test_templates_that_are_in_no_shape_that_there_is_are_refused(tmp_path: Path, templates: object) -> None:
+    with pytest.raises(TemplateFailed, match="no chat template"):
+        ChatTemplate.read(write(tmp_path, {"chat_template": templates}))
+
+
+def test_a_template_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, {})
+    (tmp_path / "chat_template.jinja").write_bytes(b"\xff")
+    with pytest.raises(TemplateFailed, match="no UTF-8"):
+        ChatTemplate.read(tmp_path)
+
+
+@pytest.mark.parametrize("tokens", [["<s>"], {"0": "<s>"}, "<s>", 7])
+def test_tokens_that_are_in_no_shape_that_there_is_are_refused(tmp_path: Path, tokens: object) -> None:
+    with pytest.raises(TemplateFailed, match="added tokens"):
+        special_tokens(write(tmp_path, {"added_tokens_decoder": tokens}))
+    write(tmp_path, {})
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": tokens}))
+    with pytest.raises(TemplateFailed, match="added tokens"):
+        special_tokens(tmp_path)

@@ -313,6 +313,30 @@ async def test_a_client_that_is_too_fast_waits():
         await feeding
 
 
+async def test_huge_pieces_neither_hold_up_others_nor_pile_up_as_sentences():
+    here = Here()
+    going = asyncio.Event()
+
+    async def before(task: Task) -> None:
+        await going.wait()
+
+    here.translator.before = before
+    turns = 0
+    async with here.start() as conversation, asyncio.timeout(BOUND_S):
+        pieces = [Piece("Yes. " * 4000, str(number)) for number in range(3)]
+        feeding = asyncio.create_task(fed(conversation, pieces))
+        while not here.translator.tasks:
+            turns += 1
+            await turn()
+        for _ in range(500):
+            await turn()
+        assert turns >= 15
+        assert len(conversation._waiting) <= 4000
+        going.set()
+        assert sources([each async for each in conversation.events()]) == ["Yes."] * 12000
+        await feeding
+
+
 async def test_a_client_that_does_not_read_holds_up_its_own_conversation_only(monkeypatch):
     monkeypatch.setattr(module, "EVENTS_WAITING", 4)
     here = Here()

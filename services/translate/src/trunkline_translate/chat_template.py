@@ -67,9 +67,13 @@ class ChatTemplate:
         """
         config = _json(directory / "tokenizer_config.json")
         file = directory / "chat_template.jinja"
-        source: Any = file.read_text(encoding="utf-8") if file.is_file() else config.get("chat_template")
+        try:
+            source: Any = file.read_text(encoding="utf-8") if file.is_file() else config.get("chat_template")
+        except UnicodeDecodeError as error:
+            raise TemplateFailed(f"{file.name} is no UTF-8") from error
         if isinstance(source, list):
-            source = next((each.get("template") for each in source if each.get("name") == "default"), None)
+            named = [each for each in source if isinstance(each, Mapping)]
+            source = next((each.get("template") for each in named if each.get("name") == "default"), None)
         if not isinstance(source, str):
             raise TemplateFailed("there is no chat template")
         tokens = {name: text for name in _NAMES if (text := _text(config.get(name)))}
@@ -107,14 +111,18 @@ def special_tokens(directory: Path) -> frozenset[str]:
     """The tokens for control that a tokenizer's files name: special ones, and those that look like it (`<|x|>`).
 
     Raises:
-        TemplateFailed: a file is no JSON.
+        TemplateFailed: a file is no JSON, or not of this kind.
         OSError: one cannot be read.
     """
     config = _json(directory / "tokenizer_config.json")
-    added = list(dict(config.get("added_tokens_decoder") or {}).values())
     file = directory / "tokenizer.json"
-    if file.is_file():
-        added += _json(file).get("added_tokens") or []
+    by_id: Any = config.get("added_tokens_decoder") or {}
+    listed: Any = _json(file).get("added_tokens") or [] if file.is_file() else []
+    if not isinstance(by_id, Mapping) or not isinstance(listed, list):
+        raise TemplateFailed("the added tokens of the tokenizer are malformed")
+    added = [*by_id.values(), *listed]
+    if not all(isinstance(token, Mapping) for token in added):
+        raise TemplateFailed("the added tokens of the tokenizer are malformed")
     found = {_text(config.get(name)) for name in _NAMES}
     for token in added:
         text = _text(token)

@@ -220,8 +220,9 @@ class Conversation:
 
     async def _hear(self) -> None:
         while items := await self._inbox.take():
-            for item in items:
-                self._take(item)
+            async with self._turn:
+                for item in items:
+                    await self._take(item)
             await self._accept()
         if self._draining.is_set() and not self._keeper.resumable:
             # What is not translated here is lost.
@@ -230,11 +231,12 @@ class Conversation:
         self._heard_all = True
         self._more.set()
 
-    def _take(self, item: Item) -> None:
+    async def _take(self, item: Item) -> None:
         clock, state = self._parts.clock, self._state
         match item:
             case Text():
-                state.take(item, clock.now())
+                for _ in state.take(item, clock.now()):
+                    await asyncio.sleep(0)
                 self._pause_at = clock.monotonic() + state.config.pause_s
             case Options() if not state.asked_before:
                 state.change(item, clock.now())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from trunkline_translate.context import Context
 from trunkline_translate.conversation_events import Answer, SentenceTranslated
@@ -16,6 +17,9 @@ from trunkline_translate.language import Direction
 from trunkline_translate.snapshot import KEPT, Snapshot, Waiting
 from trunkline_translate.text_ids import TextIds
 from trunkline_translate.translation import Options
+
+STEP: Final = 500
+"""Characters that are cut into sentences while nobody else is served."""
 
 
 class ConversationState:
@@ -56,19 +60,24 @@ class ConversationState:
         """True when text waits that is no sentence yet."""
         return self._incoming.waits
 
-    def take(self, text: Text, now: datetime) -> bool:
-        """Takes text. False for one that was taken before."""
+    def take(self, text: Text, now: datetime) -> Iterator[None]:
+        """Takes text, a little at each step; nothing of one that was taken before."""
         unplaced, self._unplaced, self._placed = self._unplaced, None, True
         if not self._ids.take(text.text_id):
-            return False
+            return
         if unplaced is not None:
             self.change(unplaced, now)
         language = self.config.options.source if text.language is None else text.language
-        self._wait(self._incoming.add(text.text, text.text_id, language, joined=text.joined), now)
+        for start in range(0, len(text.text), STEP):
+            if start:
+                yield
+            part = text.text[start : start + STEP]
+            self._wait(
+                self._incoming.add(part, text.text_id, language, joined=text.joined and not start), now
+            )
         if text.ends:
             self.flush(now)
         self._forget()
-        return True
 
     @property
     def asked_before(self) -> bool:

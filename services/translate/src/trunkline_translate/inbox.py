@@ -12,6 +12,9 @@ from trunkline_translate.translation import Options
 MOST: Final = 16
 """So many items may wait."""
 
+LONG: Final = 1000
+"""Characters that are taken together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -46,7 +49,7 @@ Item: TypeAlias = Text | Options | Flush | Pause | End
 
 
 class Inbox:
-    """A queue that is read all at once, so that what came together is kept together.
+    """A queue that is read many at once, so that what came together is kept together.
 
     Args:
         room: False while nothing more is to be taken in.
@@ -81,10 +84,18 @@ class Inbox:
             self._changed.set()
 
     async def take(self) -> list[Item]:
-        """All that waits; waits for something. Nothing once it is closed and read."""
-        while not self._items and not self._closed:
+        """What waits, but no more than one text that is long; waits for something, and for room. Nothing once it is
+        closed and read.
+        """
+        while not (self._items and self._room()) and (self._items or not self._closed):
             await self._change()
-        items, self._items = self._items, []
+        together = length = 0
+        for item in self._items:
+            length += len(item.text) if isinstance(item, Text) else 0
+            if together and length > LONG:
+                break
+            together += 1
+        items, self._items = self._items[:together], self._items[together:]
         self._changed.set()
         return items
 

@@ -55,8 +55,8 @@ def read(directory: Path) -> Facts:
         raise Refused(str(failure)) from failure
     vocabulary = _whole("config.json", config, "vocab_size")
     heads = _whole("config.json", config, "num_attention_heads")
-    head = config.get("head_dim") or _whole("config.json", config, "hidden_size") // heads
-    kept_heads = config.get("num_key_value_heads") or heads
+    head = _given(config, "head_dim") or _whole("config.json", config, "hidden_size") // heads
+    kept_heads = _given(config, "num_key_value_heads") or heads
     return Facts(
         directions=_directions(signature),
         style=_style(signature),
@@ -64,7 +64,7 @@ def read(directory: Path) -> Facts:
         places=_places(signature, config),
         vocabulary=vocabulary,
         ends=_ends(_object(directory, "generation_config.json"), vocabulary),
-        token_values=2 * _whole("config.json", config, "num_hidden_layers") * int(kept_heads) * int(head),
+        token_values=2 * _whole("config.json", config, "num_hidden_layers") * kept_heads * head,
         files_bytes=sum((directory / name).stat().st_size for name in LOADED),
     )
 
@@ -132,6 +132,11 @@ def _whole(where: str, fields: Mapping[str, Any], name: str) -> int:
     if not _is_whole(value) or value < 1:
         raise Refused(f"{where}: {name} is {value!r}, no whole number from 1 on")
     return int(value)
+
+
+def _given(config: Mapping[str, Any], name: str) -> int:
+    """0 where it is left out."""
+    return _whole("config.json", config, name) if config.get(name) else 0
 
 
 def _is_whole(value: Any) -> bool:
