@@ -20,6 +20,7 @@ from genai_parts import ARTIFACT, BOUND_S, alone, opening, prompt, shipped
 from trunkline_translate.genai_messages import (
     Began,
     Begin,
+    Broke,
     Cancel,
     Gone,
     Message,
@@ -69,6 +70,15 @@ def test_orders_may_come_in_pieces():
         for byte in line:
             connection.send(bytes([byte]))
         assert next(told(connection)) == Began(1)
+
+
+def test_why_it_broke_holds_nothing_of_a_prompt():
+    with open_one() as (_, connection):
+        connection.sendall(encode(Begin(1, prompt("secret \ud800"), 2, 1, 1, float("inf"))))
+        *_, broke = told(connection)
+        assert isinstance(broke, Broke)
+        assert "incompatible function arguments" in broke.why
+        assert "secret" not in broke.why
 
 
 def test_it_ends_when_it_is_let_go():

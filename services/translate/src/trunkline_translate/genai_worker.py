@@ -103,7 +103,8 @@ def work(line: Line) -> None:
         except OSError:
             raise
         except Exception as error:
-            line.say([Broke(str(error))])
+            # What a function of OpenVINO refuses to take, such as somebody's words, is quoted behind this.
+            line.say([Broke(str(error).partition("Invoked with:")[0].strip())])
             return
 
 
