@@ -114,6 +114,15 @@ def test_ends_that_are_seen_only_where_the_text_goes_on_are_not_lost():
     assert outline(text.flush()) == [("Three", ("2", "3"))]
 
 
+def test_ends_that_are_seen_only_where_the_text_goes_on_wait_until_they_are_given():
+    """It goes on once more before anything was said."""
+    before = Pending("One. Two. ", "en", (("1", 6), ("2", 4)))
+    text = incoming(before)
+    assert text.waits and text.pending == before
+    assert outline(incoming(text.pending).flush()) == [("One.", ("1",)), ("Two.", ("1", "2"))]
+    assert text.flush() and not text.waits and text.pending.text == ""
+
+
 pieces = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map("".join), max_size=12)
 
 

@@ -63,16 +63,19 @@ class Incoming:
         self._splits = sentences(pending.language)
         # Some, where what kept the text saw no end where this version does.
         self._early = self._taken(self._splits.feed(pending.text))
+        self._before = pending
 
     @property
     def pending(self) -> Pending:
         """What waits."""
+        if self._early:
+            return self._before
         return Pending(self._text, self._language, tuple(self._pieces))
 
     @property
     def waits(self) -> bool:
         """True when there is a sentence to be made of what waits."""
-        return bool(self._text)
+        return bool(self._text or self._early)
 
     def add(self, text: str, text_id: str, language: str, *, joined: bool = False) -> list[Complete]:
         """Takes the next piece; the sentences that are complete now. Another language begins a sentence.
