@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -36,7 +37,8 @@ from trunkline_translate.conversation_events import (
     Started,
 )
 from trunkline_translate.engine import Formality, Priority
-from trunkline_translate.translation import Options, Partial, Task, Translated
+from trunkline_translate.translation import Options, Outcome, Partial, Task, Translated
+from trunkline_translate.translator import NOBODY
 
 
 async def test_every_sentence_is_answered_in_pieces_and_whole():
@@ -115,6 +117,28 @@ async def test_context_is_of_the_last_half_minute_and_of_sentences_that_were_tra
         ["A."],
         ["C."],
     ]
+
+
+async def test_what_needed_no_translation_is_no_context():
+    here = Here()
+
+    async def nobody(task: Task) -> AsyncGenerator[Outcome, None]:
+        yield Translated(task.text, task.source, task.options.target, 1, NOBODY)
+
+    scripted = here.translator.translate
+    asked: list[Task] = []
+
+    def translate(task: Task) -> AsyncGenerator[Outcome, None]:
+        asked.append(task)
+        return scripted(task) if any(map(str.isalpha, task.text)) else nobody(task)
+
+    here.translator.translate = translate
+    async with here.start() as conversation:
+        said = await said_by(
+            conversation, [Segment(text, "", ends=True) for text in ("One.", "!", "?!", "!!", "Two.")]
+        )
+    assert len(answers(said)) == 5
+    assert [each.source for each in asked[-1].context] == ["One."]
 
 
 async def test_conversations_know_nothing_of_each_other():

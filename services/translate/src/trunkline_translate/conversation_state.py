@@ -17,6 +17,7 @@ from trunkline_translate.language import Direction
 from trunkline_translate.snapshot import KEPT, Snapshot, Waiting
 from trunkline_translate.text_ids import TextIds
 from trunkline_translate.translation import Options
+from trunkline_translate.translator import NOBODY
 
 STEP: Final = 500
 """Characters that are cut into sentences while nobody else is served."""
@@ -111,7 +112,7 @@ class ConversationState:
         """The first sentence that waits was answered."""
         waiting = self.waiting.popleft()
         self.language = direction.source or self.language
-        if isinstance(answer, SentenceTranslated):
+        if isinstance(answer, SentenceTranslated) and answer.translated.made_by != NOBODY:
             exchange = Exchange(waiting.text, answer.translated.text)
             self._context.add(direction, exchange, waiting.complete)
         self._forget()
