@@ -36,6 +36,7 @@ FRAGMENTS = (
     "z. B",
     "am 3",
     " " * 19,
+    "\u200b",
 )
 TEXTS = st.lists(st.sampled_from(FRAGMENTS), max_size=60).map("".join)
 
@@ -192,6 +193,16 @@ def test_white_space_alone_is_no_sentence():
 
 def test_emoji_stay_with_the_sentence_before():
     assert Sentences("en").feed("Great! 😀 See you. 👍🏽 Bye") == ["Great! 😀", "See you. 👍🏽"]
+
+
+@pytest.mark.parametrize("mark", ["\u200b", "\ufeff", "\u2060", "\u200e", "\u200f"])
+def test_what_nobody_sees_does_not_hide_an_end(mark: str):
+    text = f"It rains.{mark} We go.{mark}"
+    assert [text[span.start : span.end] for span in split(text, "en")] == [
+        f"It rains.{mark}",
+        f"We go.{mark}",
+    ]
+    assert len(split(f"Look at example.{mark}com now", "en")) == 1
 
 
 def test_a_wrong_language_does_no_harm_to_what_all_have_in_common():

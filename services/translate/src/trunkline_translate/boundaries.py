@@ -16,6 +16,8 @@ _FULL_WIDTH = "。！？｡．‼⁇⁈⁉"
 _EMOJI = "[\U0001f1e6-\U0001f1ff\U0001f300-\U0001faff\u2600-\u27bf\ufe0f\u200d]"
 _OPEN = re.compile(r"(?:[“\"']|\[\d{0,3}|[^\S\n\u2028\u2029])\Z")
 """What opens or closes something, or stands before an emoji, depending on what follows."""
+_UNSEEN = "\u200b\u200e\u200f\u2060\ufeff"
+"""They hide the white space behind a mark, which is wanted behind those that are not full width."""
 _FOOTNOTE = re.compile(r"\[\d{1,3}\]")
 _TRAILING_EMOJI = re.compile(rf"[^\S\n\u2028\u2029]?{_EMOJI}+")
 
@@ -81,6 +83,7 @@ def _closers(place: Place, lexicon: Lexicon) -> int:
             position += 2
         elif (
             character in ")]}」』）》〉】〕］*_"
+            or (character in _UNSEEN and text[place.mark] not in _FULL_WIDTH)
             or character in "”’›‘"
             or _closes(character, text, position, inside)
         ):
