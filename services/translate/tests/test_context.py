@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from conversation_script import CONFIG
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trunkline_translate import conversation_state
 from trunkline_translate.context import Context
 from trunkline_translate.conversation_state import ConversationState
 from trunkline_translate.engine import Exchange
@@ -49,6 +51,17 @@ def test_what_is_older_than_half_a_minute_is_no_context():
     assert context.of(THERE, at(71)) == ()
 
 
+def test_what_seems_to_come_from_the_future_is_no_context():
+    """The clock was set back: nobody knows how old it is."""
+    context = Context()
+    context.add(THERE, exchange(1), at(3600))
+    assert context.of(THERE, at(3570)) == (exchange(1),)
+    assert context.of(THERE, at(0)) == ()
+    context.add(THERE, exchange(2), at(0))
+    assert context.of(THERE, at(1)) == (exchange(2),)
+    assert len(context.remembered) == 1
+
+
 @given(st.lists(st.tuples(st.sampled_from([THERE, BACK]), st.integers(0, 20)), max_size=30))
 def test_forgetting_what_is_old_loses_nothing_that_is_not(said):
     """Beside a context that never forgets."""
@@ -82,6 +95,27 @@ def test_texts_of_which_no_sentence_comes_do_not_pile_up():
         list(state.take(Text(" ", f"blank {number}"), START))
     ids = state.snapshot().text_ids
     assert KEPT <= len(ids) <= KEPT + 64 and ids[-1] == "blank 2999"
+
+
+@given(
+    st.lists(
+        st.tuples(st.text("aA. \n好。…", min_size=1, max_size=30), st.booleans(), st.booleans()), max_size=6
+    ),
+    st.integers(1, 7),
+)
+def test_taking_a_text_little_by_little_makes_no_difference(texts, step):
+    def taken() -> Snapshot:
+        state = ConversationState(Snapshot("s", CONFIG), 0, lambda language, _: Sentences(language, 9))
+        for number, (text, joined, ends) in enumerate(texts):
+            list(state.take(Text(text, str(number), joined=joined, ends=ends), START))
+        state.flush(START)
+        return state.snapshot()
+
+    with pytest.MonkeyPatch.context() as patched:
+        expected = taken()
+        patched.setattr(conversation_state, "STEP", step)
+        found = taken()
+    assert found == expected
 
 
 def test_the_ids_of_answered_texts_are_forgotten_one_day_and_those_of_others_never():

@@ -30,7 +30,7 @@ class Context:
     """The last sentences of a conversation, by direction.
 
     How old a sentence is counts from the end of it to the end of the one it is context for. So it makes no difference
-    how long translating takes, or going on elsewhere.
+    how long translating takes, or going on elsewhere. One that is younger by as much was said before a clock was set.
 
     Args:
         remembered: the oldest first.
@@ -54,12 +54,12 @@ class Context:
         return tuple(
             each.exchange
             for each in self._remembered
-            if each.direction == direction and complete - each.complete <= AGE
+            if each.direction == direction and abs(complete - each.complete) <= AGE
         )
 
     def add(self, direction: Direction, exchange: Exchange, complete: datetime) -> None:
         """Remembers a sentence that was translated."""
-        others = [each for each in self._remembered if complete - each.complete <= AGE]
+        others = [each for each in self._remembered if abs(complete - each.complete) <= AGE]
         same = [each for each in others if each.direction == direction]
         if len(same) >= EXCHANGES:
             others.remove(same[0])

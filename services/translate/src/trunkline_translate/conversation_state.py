@@ -73,9 +73,8 @@ class ConversationState:
             if start:
                 yield
             part = text.text[start : start + STEP]
-            self._wait(
-                self._incoming.add(part, text.text_id, language, joined=text.joined and not start), now
-            )
+            joined, more = text.joined and not start, start > 0
+            self._wait(self._incoming.add(part, text.text_id, language, joined=joined, more=more), now)
         if text.ends:
             self.flush(now)
         self._forget()

@@ -77,7 +77,9 @@ class Incoming:
         """True when there is a sentence to be made of what waits."""
         return bool(self._text or self._early)
 
-    def add(self, text: str, text_id: str, language: str, *, joined: bool = False) -> list[Complete]:
+    def add(
+        self, text: str, text_id: str, language: str, *, joined: bool = False, more: bool = False
+    ) -> list[Complete]:
         """Takes the next piece; the sentences that are complete now. Another language begins a sentence.
 
         Args:
@@ -85,12 +87,17 @@ class Incoming:
             text_id: its id, or empty.
             language: as the client says it; empty where it does not.
             joined: True for words of their own: a space comes before them where the script wants one.
+            more: True for more of the piece before.
         """
         complete = self._begin(language)
         if joined and self._text and _parted(self._text[-1], text[:1]):
             text = f" {text}"
         self._text += text
-        self._pieces.append((text_id, len(text)))
+        if more and self._pieces and self._pieces[-1][0] == text_id:
+            self._pieces[-1] = (text_id, self._pieces[-1][1] + len(text))
+        else:
+            # White space behind what was a sentence already belongs to no other because of it.
+            self._pieces.append(("" if more and not text.strip() else text_id, len(text)))
         complete += self._taken(self._splits.feed(text))
         return complete
 
