@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from trunkline.translate.v1 import translate_pb2 as pb
 from trunkline_gateway.__main__ import build
 from trunkline_gateway.settings import Settings
-from trunkline_hop.errors import Unavailable
+from trunkline_hop.errors import BadRequest, Unavailable
 from trunkline_hop.server import running
 from trunkline_local.__main__ import app
 from trunkline_local.embedded import free_port
@@ -154,6 +154,17 @@ async def test_a_line_that_fails_ends_it_with_its_reason_and_the_remedy(translat
     assert status == 1
     assert [line.get("text") for line in lines] == ["ONE", None, "THREE"]
     assert lines[1]["failure"]["reason"] == "NO_ENGINE"
+
+
+async def test_a_failure_ends_it_though_more_lines_may_come(translator):
+    translator.fails = {"two": BadRequest.field("text", "is none")}
+    process = await started("--to", "es", target=translator.target)
+    process.stdin.write(b"one\ntwo\n")
+    async with asyncio.timeout(60):
+        # As of `tail -f`: nobody closes it.
+        assert await process.wait() == 1
+        assert await process.stdout.read() == b"ONE\n"
+        assert b"Fatal" not in await process.stderr.read()
 
 
 async def test_a_refusal_says_why_and_ends_with_1(translator):

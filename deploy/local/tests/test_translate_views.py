@@ -104,6 +104,14 @@ def test_in_a_terminal_whole_lines_scroll_up_once_and_in_order(terminal):
     assert places == sorted(places)
 
 
+def test_in_a_terminal_a_text_stays_as_it_is(terminal, notes):
+    text = grown(sentence("Escribe :smile: y [b]", lacks=["formality_ignored"], source="Write :smile:"))
+    with TerminalView(terminal) as view:
+        view.done(text)
+    assert "Escribe :smile: y [b]" in terminal.file.getvalue()
+    assert "Write :smile:" in terminal.file.getvalue()
+
+
 def test_while_nothing_grows_a_terminal_is_left_to_who_types(terminal):
     with TerminalView(terminal):
         assert terminal.file.getvalue() == ""

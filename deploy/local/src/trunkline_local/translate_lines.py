@@ -102,7 +102,7 @@ async def lines_of(source: BinaryIO | None = None) -> AsyncIterator[str]:
     Raises:
         NotText: a line is no UTF-8.
     """
-    given = source or sys.stdin.buffer
+    given = source or _standard_input()
     loop = asyncio.get_running_loop()
     came: asyncio.Queue[bytes] = asyncio.Queue()
     wanted = threading.Semaphore(AT_ONCE)
@@ -127,3 +127,8 @@ async def lines_of(source: BinaryIO | None = None) -> AsyncIterator[str]:
             yield line.decode().removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError:
             raise NotText(f"line {number} of standard input is not UTF-8") from None
+
+
+def _standard_input() -> BinaryIO:
+    """Not `sys.stdin` itself: the interpreter ends with SIGABRT where a thread still reads that."""
+    return open(sys.stdin.fileno(), "rb", closefd=False)

@@ -11,7 +11,6 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.text import Text
 
 from trunkline.translate.v1 import translate_pb2 as pb
@@ -159,7 +158,7 @@ class TerminalView:
         self._live, self._printed = None, 0
 
     def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def as_line(text: Growing) -> str:
@@ -172,9 +171,7 @@ def note_all(notes: Console, text: Growing, verbose: bool) -> None:
     for sentence in text.sentences:
         said = _made_by(sentence) if verbose else _amiss(sentence)
         if said:
-            notes.print(
-                f"[{'dim' if verbose else 'yellow'}]{escape(said)}[/]", highlight=False, soft_wrap=True
-            )
+            notes.print(Text(said, style="dim" if verbose else "yellow"), soft_wrap=True)
 
 
 def _made_by(sentence: pb.Sentence) -> str:
