@@ -309,6 +309,27 @@ async def test_a_text_that_was_sent_already_is_ignored():
     assert sources(said) == ["One.", "Two.", "Three.", "Four.", "Four."]
 
 
+async def test_what_is_asked_for_behind_a_text_that_came_twice_is_done():
+    here = Here()
+    formal = Options("es", "en", formality=Formality.FORMAL)
+    async with here.start() as conversation:
+        said = await said_by(
+            conversation,
+            [
+                Piece("One", "1"),
+                Piece(" two", "2"),
+                Piece("One", "1"),
+                Flush(),
+                Piece("Three", "3"),
+                Piece(" two", "2"),
+                formal,
+                Piece("Four", "4"),
+            ],
+        )
+    assert sources(said) == ["One two", "Three", "Four"]
+    assert [task.options for task in here.translator.tasks] == [CONFIG.options, CONFIG.options, formal]
+
+
 async def test_a_client_that_is_too_fast_waits():
     here = Here()
     going = asyncio.Event()

@@ -187,6 +187,32 @@ def test_however_often_it_breaks_off_the_answers_are_the_same(valkey, drawn, bre
         asyncio.run(run())
 
 
+@given(steps_of_a_client, st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15)), max_size=6))
+@settings(max_examples=settings.default.max_examples // 2, suppress_health_check=[HealthCheck.too_slow])
+def test_texts_that_come_twice_make_no_difference(drawn, again):
+    """At most one of them between two that are new."""
+    steps = numbered(drawn)
+    twice: list[Step] = []
+    between = False
+    for number, step in enumerate(steps):
+        known = [each for each in twice if isinstance(each, Piece | Segment)]
+        between = between and not isinstance(step, Piece | Segment)
+        places = [which for place, which in again if place == number]
+        if known and places and not between:
+            twice.append(known[places[0] % len(known)])
+            between = not isinstance(step, Piece | Segment)
+        twice.append(step)
+
+    async def answered(sent: Sequence[Step]) -> list[tuple[int, str, str]]:
+        async with Here().start() as conversation:
+            return texts(await said_by(conversation, sent))
+
+    async def run() -> None:
+        assert await answered(twice) == await answered(steps)
+
+    asyncio.run(run())
+
+
 async def test_what_was_taken_is_translated_though_nobody_sends_it_again(store):
     here, there = Here(store), Here(store)
 

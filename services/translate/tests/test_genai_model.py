@@ -278,6 +278,31 @@ async def test_without_a_device_it_is_not_up_until_a_probe_finds_one(tmp_path):
         assert await said(engine.translate(ASK))
 
 
+async def test_a_version_by_name_without_a_device_gets_another_one_at_a_probe_too(tmp_path):
+    shelf, machine = Shelf(), Machine("CPU")
+    shelf.put(1, good())
+    other = shelf.put(2, good(pairs=[["en", "es"]]), production=False)
+    async with served(shelf, tmp_path, loader(machine)) as engine:
+        await until(lambda: not engine.error)
+        assert await said(engine.translate(ASK, other))
+        machine.out_of_order.add("CPU")
+        machine.send(signal.SIGKILL)
+        with pytest.raises(EngineFailed, match="no device works"):
+            async with asyncio.timeout(BOUND_S):
+                # What began in the process that was killed breaks with it.
+                for _ in range(2):
+                    try:
+                        await said(engine.translate(ASK, other))
+                    except EngineFailed as failed:
+                        if "broke" not in failed.why:
+                            raise
+        machine.out_of_order.clear()
+        opened = len(machine.opened)
+        await engine.probe()
+        await until(lambda: len(machine.opened) > opened)
+        assert await said(engine.translate(ASK, other))
+
+
 async def test_a_pipeline_that_hangs_is_not_up(tmp_path, monkeypatch):
     monkeypatch.setattr(genai_engine, "_SILENT_S", 0.0)
     shelf, machine = Shelf(), Machine("CPU", facts=endless())

@@ -238,10 +238,10 @@ class Conversation:
                 for _ in state.take(item, clock.now()):
                     await asyncio.sleep(0)
                 self._pause_at = clock.monotonic() + state.config.pause_s
-            case Options() if not state.asked_before:
+            case Options():
                 state.change(item, clock.now())
-            case Flush() if not state.asked_before:
-                state.flush(clock.now())
+            case Flush():
+                state.flush_asked(clock.now())
             case Pause() if self._inbox.held_up:
                 # It would say something if it were let.
                 self._pause_at = clock.monotonic() + state.config.pause_s

@@ -54,7 +54,8 @@ class ConversationState:
         self._ids = TextIds(snapshot.text_ids, snapshot.last_text_id)
         self._placed = not snapshot.text_ids
         """False where the first text that comes tells whether what was asked for before it is new."""
-        self._unplaced: Options | None = None
+        self._asked_behind: Options | None = None
+        self._flush_behind = False
 
     @property
     def text_waits(self) -> bool:
@@ -63,11 +64,16 @@ class ConversationState:
 
     def take(self, text: Text, now: datetime) -> Iterator[None]:
         """Takes text, a little at each step; nothing of one that was taken before."""
-        unplaced, self._unplaced, self._placed = self._unplaced, None, True
+        options, self._asked_behind = self._asked_behind, None
+        flush, self._flush_behind = self._flush_behind, False
+        self._placed = True
         if not self._ids.take(text.text_id):
+            # What was asked for before a text that was taken was done.
             return
-        if unplaced is not None:
-            self.change(unplaced, now)
+        if flush:
+            self.flush(now)
+        if options is not None:
+            self.change(options, now)
         language = self.config.options.source if text.language is None else text.language
         for start in range(0, len(text.text), STEP):
             if start:
@@ -79,19 +85,24 @@ class ConversationState:
             self.flush(now)
         self._forget()
 
-    @property
-    def asked_before(self) -> bool:
-        """True while the client sends again what came before the last text: what it asks for was done."""
-        return self._ids.behind
-
     def flush(self, now: datetime) -> None:
         """What waits is a sentence."""
         self._wait(self._incoming.flush(), now)
 
+    def flush_asked(self, now: datetime) -> None:
+        """The client wants what waits to be a sentence. See `change`."""
+        if self._ids.behind:
+            self._flush_behind = True
+        else:
+            self.flush(now)
+
     def change(self, options: Options, now: datetime) -> None:
-        """How to translate what comes."""
-        if not self._placed:
-            self._unplaced = options
+        """How to translate what comes.
+
+        Where the client may be sending again what came before the last text, the next text tells whether this is new.
+        """
+        if not self._placed or self._ids.behind:
+            self._asked_behind = options
         elif options != self.config.options:
             self.flush(now)
             self.config = replace(self.config, options=options)

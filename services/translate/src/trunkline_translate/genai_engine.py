@@ -92,8 +92,11 @@ class OpenVinoEngine:
 
     async def probe(self) -> None:
         """See `Engine.probe`. A model without a device gets another try at opening one."""
+        for status in self._store.status():
+            # Those that are asked for by name as well, and each before any of them is complained about.
+            if (resident := self._store.find(status.version)) is not None:
+                resident.model.driver.check()
         for model in self._loaded():
-            model.driver.check()
             if (silent_s := model.driver.silent_s) > _SILENT_S:
                 raise EngineFailed(f"{model.name} has said nothing for {silent_s:.0f} s")
         if why := self.error:

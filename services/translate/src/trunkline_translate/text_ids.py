@@ -22,7 +22,7 @@ class TextIds:
         self.last = last
         """Id of the last text; empty where it had none."""
         self.behind = False
-        """True while the client sends again what came before the last text: what it asks for in between was done."""
+        """True while the client may be sending again what came before the last text."""
 
     @property
     def taken(self) -> tuple[str, ...]:
