@@ -22,7 +22,7 @@ import uvloop
 
 from bench.hop_echo import Echo
 from trunkline_hop.server import Server, running
-from trunkline_modelstore import LocalVersion, ModelStore
+from trunkline_modelstore import LocalVersion, ModelStore, State, Status
 from trunkline_modelstore.lease import Lease
 from trunkline_modelstore.residents import Resident
 from trunkline_translate.chain import Chain
@@ -59,7 +59,11 @@ class OneModel:
         self._resident = Resident((model.name, model.digest), model, model.size_bytes)
 
     def find(self, name: str) -> Resident[GenaiModel] | None:
-        return self._resident if name == MODEL else None
+        return self._resident if name in (MODEL, self._resident.model.name) else None
+
+    def status(self) -> list[Status]:
+        resident = self._resident
+        return [Status(*resident.key, State.IN_FORCE, size_bytes=resident.size_bytes, leases=resident.leases)]
 
     async def obtain(self, name: str) -> Resident[GenaiModel]:
         return self._resident
