@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trunkline_translate import apertium_pipeline
 from trunkline_translate.apertium import LONGEST, ApertiumEngine
 from trunkline_translate.apertium_modes import installed
 from trunkline_translate.apertium_stream import Framed, Garbage
@@ -299,6 +300,25 @@ async def test_a_machine_without_descriptors_fails_the_sentence_and_the_next_one
             with pytest.raises(EngineFailed, match="cannot be started: OSError"):
                 async with asyncio.timeout(20):
                     await said(engine, "hello")
+        async with asyncio.timeout(20):
+            assert await said(engine, "hello") == "HELLO"
+
+
+async def test_an_error_that_nobody_expects_fails_the_sentence_and_the_next_one_is_translated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    write(tmp_path, "eng-spa", "upper")
+    async with engine_of(tmp_path, idle_s=0.01) as engine:
+        await until(lambda: not engine.groups())
+        with monkeypatch.context() as patch:
+            patch.setattr(apertium_pipeline, "_start", breaks)
+            with pytest.raises(EngineFailed, match="it broke: RuntimeError") as failed:
+                async with asyncio.timeout(20):
+                    await said(engine, "hello")
+            assert failed.value.counts
         async with asyncio.timeout(20):
             assert await said(engine, "hello") == "HELLO"
 

@@ -135,6 +135,9 @@ class Pair:
             await self._failed(job, str(gone))
         except Garbage as garbage:
             await self._failed(job, garbage.what)
+        except Exception as error:
+            # Its text, which may hold some of the sentence, is not for a log.
+            await self._failed(job, f"it broke: {type(error).__name__}")
         else:
             self.proven, self.failure = True, ""
             if not job.answer.done():
