@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -109,6 +110,15 @@ def test_what_interrupts_the_service_does_not_interrupt_its_pipelines(number):
         assert next(told(connection)) == Began(1)
 
 
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_descriptors")
 def test_a_descriptor_may_have_any_number():
     ours, theirs = socketpair()
     with ours, theirs, socket(fileno=fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD, 1100)) as high:
