@@ -66,6 +66,9 @@ def test_upper_and_lower_case_differ_for_what_stays_and_not_for_terms() -> None:
         ("nothing", "", "nothing"),
         ("nothing", "  ", "nothing"),
         ("a.b axb", "a.b", f"{P0} axb"),
+        ("Don't ask Don, or Don\u2019t's friend.", "Don", f"Don't ask {P0}, or Don\u2019t's friend."),
+        ("Don's hat", "Don", f"{P0}'s hat"),
+        ("Don'the", "Don", f"{P0}'the"),
     ],
 )  # fmt: skip
 def test_a_phrase_is_whole_words_where_a_script_has_words(text: str, phrase: str, masked: str) -> None:

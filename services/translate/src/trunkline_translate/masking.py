@@ -31,6 +31,9 @@ _UNSPACED: Final = re.compile(
     "\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uffdc\U00020000-\U0003ffff]"
 )
 
+_CONTRACTED: Final = re.compile("['\u2019]t(?!\\w)", re.IGNORECASE)
+"""Behind a word makes it another one, as in `can't` and `won't`."""
+
 
 class Kind(Enum):
     """Why a phrase is masked."""
@@ -199,7 +202,7 @@ class _Terms:
             return None
         for term in self._terms[lower[start]]:
             end = term.end(text if term.target is None else lower, start)
-            if end and not _joined(text, end):
+            if end and not _joined(text, end) and not _CONTRACTED.match(text, end):
                 if term.target is None:
                     return end, Phrase(text[start:end], Kind.KEEP)
                 return end, Phrase(term.target, Kind.GLOSSARY)
