@@ -31,6 +31,7 @@ from hypothesis import strategies as st
 from trunkline_hop.errors import Conflict, NotFound, Unavailable
 from trunkline_local.embedded import Valkey
 from trunkline_translate import conversation as module
+from trunkline_translate import conversation_state
 from trunkline_translate.conversation_events import Draining, Said, SentenceDelta, SentenceTranslated, Started
 from trunkline_translate.engine import Formality
 from trunkline_translate.redis_conversations import RedisConversations
@@ -164,12 +165,14 @@ def numbered(drawn: Sequence[tuple[object, ...]]) -> list[Step]:
     st.lists(st.integers(0, 12), min_size=1, max_size=4),
     st.sampled_from([1, 64]),
     st.booleans(),
+    st.sampled_from([(conversation_state.STEP, module.AHEAD), (3, 1)]),
 )
 @settings(
     max_examples=settings.default.max_examples // 2,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_however_often_it_breaks_off_the_answers_are_the_same(valkey, drawn, breaks, ahead, anchor):
+def test_however_often_it_breaks_off_the_answers_are_the_same(valkey, drawn, breaks, ahead, anchor, step):
+    """`step`: how much of a text is looked at at once, and how many sentences of it may wait."""
     steps = numbered(drawn)
 
     async def run() -> None:
@@ -184,6 +187,8 @@ def test_however_often_it_breaks_off_the_answers_are_the_same(valkey, drawn, bre
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(module, "EVENTS_WAITING", ahead)
+        patched.setattr(conversation_state, "STEP", step[0])
+        patched.setattr(module, "AHEAD", step[1])
         asyncio.run(run())
 
 

@@ -22,11 +22,9 @@ from conversation_script import (
     Segment,
     Step,
     answers,
-    fed,
     said_by,
     texts,
     turn,
-    until,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -44,10 +42,13 @@ from trunkline_translate.conversation_events import (
     SentenceTranslated,
     Started,
 )
+from trunkline_translate.conversation_state import ConversationState
 from trunkline_translate.engine import Exchange, FinishReason, Formality
+from trunkline_translate.inbox import Text
 from trunkline_translate.incoming import Pending
 from trunkline_translate.language import Direction
 from trunkline_translate.redis_conversations import RedisConversations
+from trunkline_translate.sentences import Sentences
 from trunkline_translate.snapshot import KEPT, ConversationConfig, ConversationStore, Snapshot, Waiting
 from trunkline_translate.translation import Options, Task, Translated
 from trunkline_valkey import Kept, StoreDown, keeper
@@ -62,6 +63,7 @@ SNAPSHOT = Snapshot(
     sequence=7,
     next_sentence=4,
     pending=Pending("Wie ge", "de", (("", 4), ("5", 2))),
+    rest=Text("ht es dir?", "5", "de", ends=True, more=True),
     waiting=(Waiting(3, "Ja.", "", ("3", "4"), 1, NOW),),
     asked=((1, OPTIONS), (2, Options("es"))),
     remembered=(Remembered(Direction("en", "de"), Exchange("one", "eins"), NOW),),
@@ -193,21 +195,18 @@ async def test_a_conversation_that_went_on_without_its_store_is_not_resumed_from
 
 
 async def test_options_are_kept_once_however_many_sentences_wait(store):
-    here = Here(store)
     terms = tuple((f"{number} {'a' * 90}", "b" * 90) for number in range(100))
     asked = (replace(CONFIG.options, glossary=terms), replace(CONFIG.options, keep=("c",)))
-
-    async def forever(task: Task) -> None:
-        await asyncio.Event().wait()
-
-    here.translator.before = forever
-    async with here.start(replace(CONFIG, options=asked[0])) as conversation, asyncio.timeout(BOUND_S):
-        said = [await anext(conversation.events())]
-        await fed(conversation, [Piece("Yes. " * 100, "1"), asked[1], Piece("No. " * 10, "2")], finish=False)
-        await until(lambda: bool(here.translator.tasks))
-        while conversation._inbox._items or conversation._turn.locked():
-            await turn()
-    kept = await store.claim(said[0].event.resume_token)
+    state = ConversationState(Snapshot("s", replace(CONFIG, options=asked[0])), 0, Sentences)
+    for text in (Text("Yes. " * 100, "1"), Text("No. " * 10, "2")):
+        state.take(text, NOW)
+        while state.cut(NOW):
+            pass
+        state.change(asked[1], NOW)
+    token = secrets.token_urlsafe()
+    await store.save(token, 1, state.snapshot(), [])
+    kept = await store.claim(token)
+    assert kept.snapshot == state.snapshot()
     options = dict(kept.snapshot.asked)
     assert [options[each.asked] for each in kept.snapshot.waiting] == [asked[0]] * 100 + [asked[1]] * 9
     assert len(TypeAdapter(Snapshot).dump_json(kept.snapshot)) < 100_000

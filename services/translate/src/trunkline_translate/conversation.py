@@ -219,10 +219,11 @@ class Conversation:
     # Text
 
     async def _hear(self) -> None:
+        await self._cut()
         while items := await self._inbox.take():
-            async with self._turn:
-                for item in items:
-                    await self._take(item)
+            for item in items:
+                self._take(item)
+                await self._cut()
             await self._accept()
         if self._draining.is_set() and not self._keeper.resumable:
             # What is not translated here is lost.
@@ -231,12 +232,20 @@ class Conversation:
         self._heard_all = True
         self._more.set()
 
-    async def _take(self, item: Item) -> None:
+    async def _cut(self) -> None:
+        """Has the text that was taken looked at, as far as sentences may wait."""
+        while self._state.cut(self._parts.clock.now()):
+            if len(self._waiting) >= AHEAD:
+                await self._accept()
+                await self._inbox.room()
+            else:
+                await asyncio.sleep(0)
+
+    def _take(self, item: Item) -> None:
         clock, state = self._parts.clock, self._state
         match item:
             case Text():
-                for _ in state.take(item, clock.now()):
-                    await asyncio.sleep(0)
+                state.take(item, clock.now())
                 self._pause_at = clock.monotonic() + state.config.pause_s
             case Options():
                 state.change(item, clock.now())

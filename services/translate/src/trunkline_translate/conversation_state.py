@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -50,6 +50,7 @@ class ConversationState:
         self._incoming = Incoming(
             lambda language: sentences(language, snapshot.config.longest), snapshot.pending
         )
+        self._rest = snapshot.rest
         self._context = Context(snapshot.remembered)
         self._ids = TextIds(snapshot.text_ids, snapshot.last_text_id)
         self._placed = not snapshot.text_ids
@@ -62,8 +63,8 @@ class ConversationState:
         """True when text waits that is no sentence yet."""
         return self._incoming.waits
 
-    def take(self, text: Text, now: datetime) -> Iterator[None]:
-        """Takes text, a little at each step; nothing of one that was taken before."""
+    def take(self, text: Text, now: datetime) -> None:
+        """Takes text, which `cut` makes sentences of. Nothing of one that was taken before."""
         options, self._asked_behind = self._asked_behind, None
         flush, self._flush_behind = self._flush_behind, False
         self._placed = True
@@ -74,16 +75,21 @@ class ConversationState:
             self.flush(now)
         if options is not None:
             self.change(options, now)
+        self._rest = text
+
+    def cut(self, now: datetime) -> bool:
+        """Looks for sentences in the next few characters of the text that was taken. False when none are left."""
+        if (text := self._rest) is None:
+            return False
         language = self.config.options.source if text.language is None else text.language
-        for start in range(0, len(text.text), STEP):
-            if start:
-                yield
-            part = text.text[start : start + STEP]
-            joined, more = text.joined and not start, start > 0
-            self._wait(self._incoming.add(part, text.text_id, language, joined=joined, more=more), now)
-        if text.ends:
+        part, rest = text.text[:STEP], text.text[STEP:]
+        complete = self._incoming.add(part, text.text_id, language, joined=text.joined, more=text.more)
+        self._wait(complete, now)
+        self._rest = replace(text, text=rest, joined=False, more=True) if rest else None
+        if text.ends and not rest:
             self.flush(now)
         self._forget()
+        return bool(rest)
 
     def flush(self, now: datetime) -> None:
         """What waits is a sentence."""
@@ -136,6 +142,7 @@ class ConversationState:
             sequence=self.sequence,
             next_sentence=self.next_sentence,
             pending=self._incoming.pending,
+            rest=self._rest,
             waiting=tuple(self.waiting),
             asked=tuple(self._asked.items()),
             remembered=self._context.remembered,
@@ -148,6 +155,8 @@ class ConversationState:
     def _forget(self) -> None:
         # After every text too: of white space alone no sentence ever comes that could be answered.
         unanswered = {text_id for text_id, _ in self._incoming.pending.pieces}
+        if self._rest is not None:
+            unanswered.add(self._rest.text_id)
         unanswered.update(*(each.text_ids for each in self.waiting))
         self._ids.forget(unanswered - {""})
 

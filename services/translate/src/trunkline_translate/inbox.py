@@ -28,6 +28,8 @@ class Text:
     """True for words of their own."""
     ends: bool = False
     """True when what waits is a sentence then."""
+    more: bool = False
+    """True for the rest of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,11 @@ class Inbox:
         items, self._items = self._items[:together], self._items[together:]
         self._changed.set()
         return items
+
+    async def room(self) -> None:
+        """Waits for room."""
+        while not self._room():
+            await self._change()
 
     def look(self) -> None:
         """There may be room now."""

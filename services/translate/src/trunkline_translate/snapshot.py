@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 from trunkline_translate.context import Remembered
 from trunkline_translate.conversation_events import Said
+from trunkline_translate.inbox import Text
 from trunkline_translate.incoming import Pending
 from trunkline_translate.translation import Options
 from trunkline_valkey import SessionStore
@@ -57,6 +58,8 @@ class Snapshot:
     """Of the last event, or a later one than that: deltas are not kept."""
     next_sentence: int = 1
     pending: Pending = field(default_factory=Pending)
+    rest: Text | None = None
+    """Of a text, what was not looked at yet."""
     waiting: tuple[Waiting, ...] = ()
     """In their order."""
     asked: tuple[tuple[int, Options], ...] = ()
