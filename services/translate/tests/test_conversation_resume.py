@@ -25,7 +25,7 @@ from conversation_script import (
     texts,
     until,
 )
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from trunkline_hop.errors import Conflict, NotFound, Unavailable
@@ -160,6 +160,18 @@ def numbered(drawn: Sequence[tuple[object, ...]]) -> list[Step]:
     return steps
 
 
+@pytest.mark.parametrize("read", [1, 2, 9])
+async def test_the_rest_of_a_huge_piece_is_translated_where_it_goes_on(store, read):
+    steps = [Piece("A.\n" * 700, "1")]
+    expected = await undisturbed(store, steps)
+    client = Client(steps, Here(store), Here(store))
+    await client.stream(read=read)
+    assert await client.stream()
+    check(client, expected)
+    assert len(texts(client.said)) == 700
+
+
+@example([("piece", "Yes. Yes. No")], [1], 1, False, (3, 1))
 @given(
     steps_of_a_client,
     st.lists(st.integers(0, 12), min_size=1, max_size=4),

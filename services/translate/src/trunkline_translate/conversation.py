@@ -219,7 +219,9 @@ class Conversation:
     # Text
 
     async def _hear(self) -> None:
-        await self._cut()
+        if self._snapshot.rest is not None:
+            await self._cut()
+            await self._accept()
         while items := await self._inbox.take():
             for item in items:
                 self._take(item)
