@@ -17,7 +17,7 @@ import itertools
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -149,7 +149,7 @@ def alarms(found: Texts) -> None:
         )
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Measures all three."""
     parser = argparse.ArgumentParser(prog="python -m bench translate_language")
     parser.add_argument("--data", type=Path, help="directory of parallel texts")
