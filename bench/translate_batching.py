@@ -6,8 +6,8 @@
 The service (gRPC, sentences, chain, engine; no checks) and the bare pipeline answer the same sentences with 64 tokens
 each, in turns. Required: at 16 at once the service makes 90 % of the bare pipeline's tokens/s or more, 8 at once make 3
 times those of 1, the event loop is at most 10 ms late (p99) meanwhile, the first token comes within the bare one's time
-and twice that of an echo of the same server (one sentence after the other, in blocks of each, so that all find their
-caches warm), a translation that is given up makes 2 steps more at most, and 1,000 of them leave nothing.
+and twice that of an echo of the same server (server on core 0, load on core 1 as in `hop_echo`, in blocks of each), a
+translation that is given up makes 2 steps more at most, and 1,000 of them leave nothing.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from bench.hop_echo import PATH, EchoRequest, EchoResponse
+from bench.model_service import cores, on
 from trunkline.translate.v1 import translate_pb2 as pb
 from trunkline.translate.v1.translate_pb2_grpc import TranslateServiceStub
 from trunkline_hop.channel import connect
@@ -144,27 +146,21 @@ async def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sentences", type=int, default=3, help="of each client in a round")
     given = parser.parse_args(arguments)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bench.translate_replica",
-        str(given.model),
-        str(given.threads),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=2**24,
-    )
-    replica = Replica(process)
-    port = (await replica.do(""))["port"]
-    async with connect("translate", f"127.0.0.1:{port}") as channel:
-        stub = TranslateServiceStub(channel)
+    ours, theirs = cores()
+    firsts: list[dict[str, float]] = []
+    async with started(given, core=ours) as (replica, channel):
         texts = await usable(replica)
+        await served(TranslateServiceStub(channel), texts, 1)
+        with on(theirs):
+            for _ in range(given.rounds):
+                firsts.append(await first_tokens(replica, channel, texts))
+    report_first(firsts)
+    async with started(given) as (replica, channel):
+        stub = TranslateServiceStub(channel)
         await served(stub, texts, 16)
         runs: dict[tuple[str, int], list[dict[str, float]]] = defaultdict(list)
         lags: list[dict[str, float]] = []
-        firsts: list[dict[str, float]] = []
         for _ in range(given.rounds):
-            firsts.append(await first_tokens(replica, channel, texts))
             for at_once in AT_ONCE:
                 work = [texts[number % len(texts)] for number in range(at_once * given.sentences)]
                 prompts = [prompt(text) for text in work]
@@ -177,8 +173,27 @@ async def main(arguments: Sequence[str] = ()) -> None:
                 runs["service", at_once].append(figures | {"cpu_s": lag.pop("cpu_s")})
                 lags.append(lag)
         report(runs, lags)
-        report_first(firsts)
         print(await replica.do("cancels", count=1000, text=texts[0]))
+
+
+@asynccontextmanager
+async def started(given: argparse.Namespace, core: int | None = None) -> AsyncIterator[tuple[Replica, Any]]:
+    """A replica, on one core or on any, and a channel to it."""
+    with on(core):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "bench.translate_replica",
+            str(given.model),
+            str(given.threads),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=2**24,
+        )
+    replica = Replica(process)
+    port = (await replica.do(""))["port"]
+    async with connect("translate", f"127.0.0.1:{port}") as channel:
+        yield replica, channel
     await replica.end()
 
 
