@@ -12,7 +12,7 @@ _VALUE_BYTES: Final = 2
 """Of a value in the KV cache. A CPU keeps one byte and a share of a scale."""
 _FILES_FACTOR: Final = 4
 """Memory of the model, as a multiple of its files: INT8 weights are kept as they are and unpacked, beside graphs."""
-_PROCESS_BYTES: Final = 96 * 2**20
+_PROCESS_BYTES: Final = 70 * 2**20
 """Of a process with OpenVINO and no model yet."""
 
 
