@@ -134,6 +134,22 @@ async def test_under_load_a_call_either_completes_or_never_reached_its_handler(p
             assert "grpc-status-details-bin" not in dict(error.trailing_metadata() or ())
 
 
+async def test_a_call_that_never_reached_its_handler_does_not_hold_the_drain_up(process):
+    server = await process("echo", TRUNKLINE_DRAIN_GRACE_S="600")
+    async with await channel_to(server) as channel:
+        # Its headers are there, its message never comes: nothing that a handler hears of.
+        unbegun = channel.stream_unary("/hop_tests.v1.EchoService/Echo")(timeout=600)
+        stub = Stub(channel)
+        slow = stub.Echo(EchoRequest(text="slow", value=2.5), timeout=600)
+        await stub.Echo(EchoRequest(), timeout=10)  # answered, so all that went before it is there
+        server.signal()
+        assert (await asyncio.wait_for(slow, BOUND_S)).text == "slow"
+        assert await server.status() == 0
+        with pytest.raises(grpc.aio.AioRpcError) as dropped:
+            await asyncio.wait_for(unbegun, BOUND_S)
+        assert dropped.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
 async def test_a_second_signal_does_not_break_the_drain_off(process):
     server = await process("echo")
     async with await channel_to(server) as channel:

@@ -79,6 +79,7 @@ class ClientCall:
         self._kind = kind
         self._extra = extra
         self._tries = 0
+        self._paid = False  # whether the budget was charged for the attempt that comes next
         self._tried: set[Endpoint] = set()
         self._nap: asyncio.Future[None] | None = None
         self._cancelled = False
@@ -207,9 +208,13 @@ class ClientCall:
             ):
                 wait_s = max(wait_s, fault.retry_after.total_seconds())
         late = self._deadline is not None and now + wait_s >= self._deadline
-        if self._tries >= upstream.settings.attempts or late or not upstream.budget.take():
+        # What a server drops because it leaves goes elsewhere for nothing: it adds no load to what its callers want,
+        # and it may be more at once than the budget holds.
+        free = self._attempt is not None and self._attempt.endpoint.leaving
+        if self._tries >= upstream.settings.attempts or late or not (free or upstream.budget.take()):
             fault.final = True
             return None
+        self._paid = not free
         return wait_s
 
     async def _again(self, argument: Any, fault: Fault, error: grpc.aio.AioRpcError) -> Attempt:
@@ -227,7 +232,8 @@ class ClientCall:
                 attempt = self._begin(argument)
             except Fault:
                 # Nobody to send it to. It cost the upstream nothing, but it was one of this call's tries.
-                self._upstream.budget.give_back()
+                if self._paid:
+                    self._upstream.budget.give_back()
                 self._tries += 1
                 continue
             if self._method.metrics is not None:

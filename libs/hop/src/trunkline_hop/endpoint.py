@@ -83,6 +83,8 @@ class Endpoint:
         self.answered_at = float("-inf")
         """When an attempt was last answered, in seconds of the channel's clock."""
         self.health: dict[str, Health] = {}
+        self.leaving = False
+        """True once it said that it does not serve, until it says that it does: also while its connection is gone."""
         self._settings = settings
         self._changed = changed
         self._random = random
@@ -218,6 +220,9 @@ class Endpoint:
         if state is Health.SERVING:
             # It came back: what its breaker learned before is old news, so the next call may probe it.
             self.breaker.seen_alive()
+            self.leaving = False
+        elif state is Health.NOT_SERVING:
+            self.leaving = True
         self._changed()
 
 

@@ -27,6 +27,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from trunkline_hop.call import Call, Handler, check_size
 from trunkline_hop.errors import BadRequest, Unimplemented
+from trunkline_hop.in_flight import InFlight
 from trunkline_hop.options import Method, method_of
 from trunkline_hop.rules import validator
 
@@ -135,8 +136,9 @@ def _handler(descriptor: MethodDescriptor, function: Callable[..., Any]) -> Hand
 class Dispatcher(grpc.GenericRpcHandler):
     """Finds the handler of a path. A path that nobody serves is answered from the catalogue too."""
 
-    def __init__(self, draining: asyncio.Event) -> None:
+    def __init__(self, draining: asyncio.Event, in_flight: InFlight) -> None:
         self._draining = draining
+        self._in_flight = in_flight
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._around: Callable[[Handler], Handler] | None = None
         self._elsewhere: Container[str] = ()
@@ -145,7 +147,7 @@ class Dispatcher(grpc.GenericRpcHandler):
         """Serves a method. Each path is served once."""
         if method.path in self._handlers:
             raise ValueError(f"{method.path} is served already")
-        self._handlers[method.path] = _rpc_handler(method, handler, self._draining)
+        self._handlers[method.path] = _rpc_handler(method, handler, self._begin)
 
     def otherwise(self, around: Callable[[Handler], Handler], elsewhere: Container[str]) -> None:
         """Answers every path that is not served here, except those of services served `elsewhere`."""
@@ -159,7 +161,11 @@ class Dispatcher(grpc.GenericRpcHandler):
             return handler
         if path[1:].rpartition("/")[0] in self._elsewhere:
             return None
-        return _rpc_handler(_UNKNOWN, self._around(_refuse(path)), self._draining)
+        return _rpc_handler(_UNKNOWN, self._around(_refuse(path)), self._begin)
+
+    def _begin(self, method: Method, context: Any, request: bytes = b"") -> Call:
+        self._in_flight.begin(context)
+        return Call(method, context, self._draining, request)
 
 
 # Unknown paths share one name in metrics and spans, so that a scanner cannot fill them.
@@ -174,20 +180,20 @@ def _refuse(path: str) -> Handler:
 
 
 def _rpc_handler(
-    method: Method, handler: Handler, draining: asyncio.Event
+    method: Method, handler: Handler, begin: Callable[..., Call]
 ) -> grpc.RpcMethodHandler[Any, Any]:
     """The gRPC method handler of a layered handler, over bytes on both sides."""
 
     async def one_in_one_out(request: bytes, context: Any) -> bytes:
-        call = Call(method, context, draining, request)
+        call = begin(method, context, request)
         await handler(call)
         return call.response
 
     async def one_in(request: bytes, context: Any) -> None:
-        await handler(Call(method, context, draining, request))
+        await handler(begin(method, context, request))
 
     async def many_in_one_out(_: Any, context: Any) -> bytes:
-        call = Call(method, context, draining)
+        call = begin(method, context)
         await handler(call)
         return call.response
 
@@ -197,7 +203,7 @@ def _rpc_handler(
         # them twice; the core refuses that, and the caller would never get a status.
         with contextlib.suppress(grpc.aio.InternalError):  # it is gone: its cancellation is on the way
             await context.send_initial_metadata(())
-        await handler(Call(method, context, draining))
+        await handler(begin(method, context))
 
     if method.client_streaming:
         if method.server_streaming:

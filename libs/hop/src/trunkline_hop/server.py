@@ -20,6 +20,7 @@ from trunkline_hop.channel import Channel, connect
 from trunkline_hop.client_settings import MESSAGE_BYTES, ClientSettings
 from trunkline_hop.clock import Clock, SystemClock
 from trunkline_hop.handlers import Dispatcher, Proxy, Servicer, proxy_handlers, servicer_handlers
+from trunkline_hop.in_flight import InFlight
 from trunkline_hop.layers import Admit, Identify, Observe, bound, stack
 from trunkline_hop.metrics import Metrics
 from trunkline_hop.monitoring import MonitoringPort
@@ -30,6 +31,8 @@ MESSAGE_LIMIT_BYTES = MESSAGE_BYTES
 _METRICS_PORT_OFFSET = 1000
 _READINESS_INTERVAL_S = 0.25
 _SHUTDOWN_GRACE_S = 5.0
+_SETTLE_S = 1.0
+"""How long a server that stops waits for requests that are still on their way, once its own calls are done."""
 
 _OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),
@@ -68,7 +71,8 @@ class Server:
         self._admit = Admit(self.admission, settings.session_limit, settings.session_age_s, self.metrics)
         self._observe = Observe(tracing, self.metrics)
         self._identify = Identify(certificates=settings.tls_client_ca is not None)
-        self._dispatcher = Dispatcher(self.draining)
+        self._in_flight = InFlight()
+        self._dispatcher = Dispatcher(self.draining, self._in_flight)
         self._services: list[str] = []
         self._readiness: dict[str, Callable[[], bool]] = {}
         self._proxied_health: dict[str, Callable[[], bool]] = {}
@@ -227,7 +231,7 @@ class Server:
     async def stop(self) -> None:
         """Drains: NOT_SERVING, some time for balancers to notice, sessions told, calls finished.
 
-        Every call that was accepted completes unless it takes longer than the grace.
+        Every call that reached its handler completes unless it takes longer than the grace.
         """
         settings = self.settings
         if self._watcher is not None:
@@ -241,6 +245,14 @@ class Server:
             stopping = asyncio.ensure_future(self._grpc.stop(settings.drain_grace_s))
             # The server waits for every open stream, and a health watch is one.
             asyncio.get_running_loop().call_soon(self.health.end)
+            settling = asyncio.ensure_future(self._in_flight.quiet(_SETTLE_S))
+            await asyncio.wait({stopping, settling}, return_when=asyncio.FIRST_COMPLETED)
+            settling.cancel()
+            if not stopping.done():
+                # gRPC waits for streams that never reached a handler as well: requests that do not come to their
+                # end, and calls that its core lost, because it looks first whether it stops, queues the call then,
+                # and empties that queue only once. They would hold the process, and their callers, to the last.
+                await self._grpc.stop(None)
             await stopping
         if self._monitoring is not None:
             await asyncio.to_thread(self._monitoring.close)

@@ -461,3 +461,40 @@ async def test_one_that_was_silent_is_asked_again_once_it_answers_its_health_che
     await lab.until(lambda: channel.endpoints[0].retry_in_s == 0)
     assert (await stub.Write(lab.Plain())).text == "one"
     assert channel.endpoints[0].breaker == "closed"
+
+
+def dropping(after: asyncio.Event) -> Any:
+    """Cancels calls as a server's core does with those that it never handed on."""
+
+    async def on(method: str, text: str, context: Any) -> str:
+        await after.wait()
+        await context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
+        return ""
+
+    return on
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_what_a_server_drops_goes_elsewhere_and_costs_the_budget_unless_it_leaves(
+    lab: Any, leaves: bool
+) -> None:
+    one, two = await lab.server("one"), await lab.server("two")
+    gone = asyncio.Event()
+    one.on = dropping(gone)
+    channel = await lab.channel(
+        one, two, retry_burst=1, retry_ratio=0.0, breaker_failures=10**6, breaker_calls=10**6
+    )
+    stub = lab.Stub(channel)
+    calls = [_awaited(stub.Read(lab.Plain())) for _ in range(2)]
+    await lab.serving(channel, 2)
+    calls += [_awaited(stub.Read(lab.Plain())) for _ in range(40)]
+    outcomes = asyncio.gather(*calls, return_exceptions=True)
+    await lab.until(lambda: len(one.calls) + len(two.calls) == 42)
+    at_one = len(one.calls)
+    if leaves:
+        await one.says(serving=False)
+        await lab.until(lambda: any("NOT_SERVING" in each.health.values() for each in channel.endpoints))
+    gone.set()
+    failed = [outcome for outcome in await outcomes if isinstance(outcome, errors.Unavailable)]
+    assert at_one > 1
+    assert len(failed) == (0 if leaves else len(one.calls) - 1)
