@@ -242,9 +242,10 @@ class Writer:
                     self.replica.damage = f"`{self.replica.index.name}` is loaded again"
                     _refuse(group, Internal("INTERNAL", "a durable change could not be applied"))
             self.wrote()
-        if self.leaving:
-            async with self.replica.moving:
-                await files.thread(self._let_go)
+            if self.leaving and not self._waiting:
+                # Within the loop: a write that comes meanwhile still finds the lease, and this task to take it on.
+                async with self.replica.moving:
+                    await files.thread(self._let_go)
 
     async def _write(self, group: list[_Waiting]) -> None:
         if self._log is None:
