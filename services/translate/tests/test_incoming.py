@@ -73,6 +73,13 @@ def test_pieces_without_an_id_are_not_named():
         ("สวัส", "ดี", "สวัสดี"),
         ("안녕", "하세요", "안녕 하세요"),
         ("早上", "morning", "早上 morning"),
+        ("good morning", ", my friend", "good morning, my friend"),
+        ("good morning", "...", "good morning..."),
+        ("one (two", ") three", "one (two) three"),
+        ("we use", ".NET", "we use .NET"),
+        ("we use", "...NET", "we use ...NET"),
+        ("hola", "¿qué tal", "hola ¿qué tal"),
+        ("he said", '"yes', 'he said "yes'),
     ],
 )
 def test_segments_are_joined_by_a_space_where_the_script_has_one(before, after, together):

@@ -69,6 +69,9 @@ def test_upper_and_lower_case_differ_for_what_stays_and_not_for_terms() -> None:
         ("Don't ask Don, or Don\u2019t's friend.", "Don", f"Don't ask {P0}, or Don\u2019t's friend."),
         ("Don's hat", "Don", f"{P0}'s hat"),
         ("Don'the", "Don", f"{P0}'the"),
+        ("5 or 3.5, 5,000 and 5.", "5", f"{P0} or 3.5, 5,000 and {P1}."),
+        ("v.5 a,5", "5", f"v.{P0} a,{P1}"),
+        ("13.5 is not 3.5.", "3.5", f"13.5 is not {P0}."),
     ],
 )  # fmt: skip
 def test_a_phrase_is_whole_words_where_a_script_has_words(text: str, phrase: str, masked: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Final, Protocol
 
 _UNSPACED: Final = ("THAI", "LAO", "KHMER", "MYANMAR")
 """Scripts whose words are not parted by spaces, besides Chinese and Japanese, as the names of characters begin."""
+_CLOSES: Final = re.compile(r"[,.;:!?\u2026)\]}]++(?!\w)")
+"""What follows a word without a space; but `.NET` is a word."""
 _BLANK: Final = 64
 """Most ids of white space that wait for the sentence behind it."""
 
@@ -90,7 +93,7 @@ class Incoming:
             more: True for more of the piece before.
         """
         complete = self._begin(language)
-        if joined and self._text and _parted(self._text[-1], text[:1]):
+        if joined and self._text and _parted(self._text[-1], text):
             text = f" {text}"
         self._text += text
         if more and self._pieces and self._pieces[-1][0] == text_id:
@@ -149,9 +152,12 @@ class Incoming:
         return tuple(ids)
 
 
-def _parted(before: str, after: str) -> bool:
-    """True when a space belongs between two characters that were said one after the other."""
-    return bool(after.strip()) and not before.isspace() and not (_unspaced(before) and _unspaced(after))
+def _parted(before: str, text: str) -> bool:
+    """True when a space belongs between a character and a text that was said next."""
+    after = text[:1]
+    if not after.strip() or before.isspace() or _CLOSES.match(text):
+        return False
+    return not (_unspaced(before) and _unspaced(after))
 
 
 def _unspaced(character: str) -> bool:

@@ -33,6 +33,7 @@ _UNSPACED: Final = re.compile(
 
 _CONTRACTED: Final = re.compile("['\u2019]t(?!\\w)", re.IGNORECASE)
 """Behind a word makes it another one, as in `can't` and `won't`."""
+_PARTS_DIGITS: Final = ".,"
 
 
 class Kind(Enum):
@@ -230,6 +231,11 @@ def _joined(text: str, place: int) -> bool:
     before, after = text[place - 1], text[place]
     if unicodedata.category(after)[0] == "M":
         return True
+    # A number is one word with what parts its digits.
+    if after in _PARTS_DIGITS:
+        return before.isdecimal() and text[place + 1 : place + 2].isdecimal()
+    if before in _PARTS_DIGITS:
+        return after.isdecimal() and text[max(place - 2, 0) : place - 1].isdecimal()
     return _wordy(before) and _wordy(after) and not (_UNSPACED.match(before) or _UNSPACED.match(after))
 
 
