@@ -98,7 +98,13 @@ class Indexes:
             NotFound: INDEX_UNKNOWN.
             Unavailable: STORE_UNREACHABLE.
         """
-        return self._open.get(index_id) or await self.look(index_id)
+        found = self._open.get(index_id)
+        if found is None:
+            return await self.look(index_id)
+        if self.loaded:
+            # Created since: whoever asks first waits for it in `look`, and so does who asks a moment later.
+            await found.replica.wait_settled()
+        return found
 
     async def look(self, index_id: str) -> Open:
         """One index as it is declared now. Raises as `get`."""

@@ -1,4 +1,4 @@
-"""The writer of one index, while its process stops."""
+"""What calls meet that come while an index is opened, or its lease is given back."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from retrieval_parts import BOUND_S, until
 from trunkline_hop.clock import SystemClock
 from trunkline_retrieval import files
 from trunkline_retrieval.indexes import Indexes
+from trunkline_retrieval.replica import Replica
 from trunkline_retrieval.storage import DirectoryStorage
 from trunkline_retrieval.writer import Elsewhere
 
 
-async def test_a_write_that_comes_while_the_lease_is_given_back_is_sent_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    indexes = Indexes(
-        storage=DirectoryStorage.open(tmp_path),
+def an_engine(root: Path) -> Indexes:
+    return Indexes(
+        storage=DirectoryStorage.open(root),
         device=CPU,
         clock=SystemClock(),
         address=lambda: "here",
@@ -32,6 +31,12 @@ async def test_a_write_that_comes_while_the_lease_is_given_back_is_sent_on(
         snapshots_kept=2,
         observe=lambda _: lambda _: None,
     )
+
+
+async def test_a_write_that_comes_while_the_lease_is_given_back_is_sent_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexes = an_engine(tmp_path)
     async with aclosing(indexes):
         writer = (await indexes.create(an_index())).writer
         giving, go_on = asyncio.Event(), asyncio.Event()
@@ -59,3 +64,29 @@ async def test_a_write_that_comes_while_the_lease_is_given_back_is_sent_on(
             async with asyncio.timeout(BOUND_S):
                 await two
         assert not writer.held
+
+
+async def test_who_asks_for_an_index_while_it_loads_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexes, go_on = an_engine(tmp_path), asyncio.Event()
+    follow = Replica._follow
+
+    async def late(replica: Replica) -> None:
+        await go_on.wait()
+        await follow(replica)
+
+    monkeypatch.setattr(Replica, "_follow", late)
+    async with aclosing(indexes):
+        indexes.loaded = True
+        first = asyncio.create_task(indexes.create(an_index()))
+
+        async def is_open() -> bool:
+            return bool(indexes.open)
+
+        await until(is_open)
+        second = asyncio.create_task(indexes.get("movies"))
+        go_on.set()
+        async with asyncio.timeout(BOUND_S):
+            assert (await second).replica.collection.sequence == 0
+            await first
