@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import resource
 import subprocess
 import sys
 import threading
@@ -248,17 +247,18 @@ def test_files_that_do_not_fit_their_manifest_are_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize("most_bytes", [1_000, 60_000, 150_000])
 def test_a_full_disk_is_an_error_with_its_number(most_bytes: int, tmp_path: Path) -> None:
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import resource, sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
         "from engine_parts import *\n"
+        # Here, and not between fork and exec: gRPC has threads in the process that forks, and handlers for it.
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)\n"
         "try:\n"
         "    built(a_collection(an_index(32, type_=IndexType.IVF), numbered(clustered(2000, 32))), Path(sys.argv[2]))\n"
         "except OSError as error:\n"
         "    print(error.errno)\n"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", program, str(Path(__file__).parent), str(tmp_path / "s")],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
+        [sys.executable, "-c", program, str(Path(__file__).parent), str(tmp_path / "s"), str(most_bytes)],
         capture_output=True,
         check=True,
         text=True,
